@@ -1,0 +1,10 @@
+//! The tracing language: script text → IR and a session plan.
+//!
+//! In: script text and a [`Host`] that answers questions about the machine.
+//! Out: an [`ir::Module`] with a plan of where its programs attach and what they
+//! send, or diagnostics that point at the text. Makes no system calls.
+
+pub mod ast;
+mod host;
+
+pub use host::*;

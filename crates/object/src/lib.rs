@@ -1,0 +1,37 @@
+//! The one model of a compiled thing: programs, maps, BTF, and for a tracing
+//! session where each program attaches and what it sends.
+//!
+//! In: what a front end and the code generator produced, or an ELF file. Out: the
+//! same as values, as an ELF file by the conventions of clang and libbpf, or
+//! linked instructions ready for the kernel. Never makes a system call, never
+//! knows a source language.
+
+mod code;
+mod map;
+mod program;
+pub mod plan;
+
+pub use code::*;
+pub use map::*;
+pub use program::*;
+
+/// Everything that one source text compiles to.
+#[derive(Clone, Debug, Default)]
+pub struct Object {
+    /// The licence that programs declare to the kernel.
+    pub license: String,
+    pub maps: Vec<Map>,
+    pub programs: Vec<Program>,
+    /// Functions that programs call or pass as callbacks; linked into each
+    /// program that reaches them.
+    pub functions: Vec<Code>,
+    /// Source texts that line information refers to.
+    pub sources: Vec<Source>,
+}
+
+/// A source text by name.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    pub text: String,
+}
