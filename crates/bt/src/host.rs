@@ -36,6 +36,8 @@ pub trait Host {
     fn has(&self, feature: Feature) -> bool;
     /// The cgroup id (inode) of a path under the cgroup2 mount, or absolute.
     fn cgroup_id(&self, path: &str) -> Result<u64, HostError>;
+    /// Device and inode of our pid namespace, when it is not the initial one.
+    fn pid_namespace(&self) -> Option<(u64, u64)>;
     /// Number of possible CPUs.
     fn possible_cpus(&self) -> u32;
     /// `(major, minor, patch)` of the running kernel.
