@@ -6,5 +6,6 @@
 
 pub mod ast;
 mod host;
+pub mod types;
 
 pub use host::*;
