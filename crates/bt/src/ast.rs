@@ -61,7 +61,9 @@ pub enum Item {
 pub struct Probe {
     pub attach_points: Vec<AttachPoint>,
     pub predicate: Option<Expr>,
+    /// A last expression without `;` stands among the statements: a probe has no value.
     pub body: Block,
+    /// From the first to the last attach point.
     pub span: Span,
 }
 
@@ -87,6 +89,7 @@ pub struct Macro {
     pub span: Span,
 }
 
+/// Names of variables and maps are with their `$` and `@` here and everywhere in the tree.
 #[derive(Clone, Debug)]
 pub enum MacroParam {
     Var(Name),
@@ -162,12 +165,12 @@ pub enum ExprKind {
     Int { value: u64, unsigned: bool },
     Bool(bool),
     Str(String),
-    /// `$x`.
+    /// `$x`; the name is with its `$`.
     Var(String),
     /// `$1`, `$#`.
     Positional(u32),
     PositionalCount,
-    /// `@x` with its key expressions; empty for `@x` alone.
+    /// `@x` with its key expressions; empty for `@x` alone. The name is with its `@`.
     Map { name: String, key: Vec<Expr> },
     /// A builtin, an enumerator, a `#define`d name or a macro: whatever the name is.
     Ident(String),
@@ -193,6 +196,8 @@ pub enum ExprKind {
     Sizeof(TypeOrExpr),
     Offsetof { of: TypeOrExpr, path: Vec<Name> },
     Typeinfo(TypeOrExpr),
+    /// `typeof(x)` as an argument of a call.
+    Type(TypeName),
     /// `{ stmts; value }` or `if` used as a value.
     Block(Box<Block>),
     If { cond: Box<Expr>, then: Box<Block>, otherwise: Box<Block> },
