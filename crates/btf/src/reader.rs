@@ -1,0 +1,345 @@
+//! BTF bytes → types by id and by name, lazily.
+//!
+//! A kernel's BTF has some 130,000 types in 3 to 6 MB. Opening it walks over
+//! the types once and keeps the place of every eighth: 64 kB, no index of names. A
+//! name is looked up by scanning: first the strings for the name, then the types for
+//! the offset of that string. Both scans run at memory speed (50 µs each).
+
+use memchr::memmem;
+
+use crate::kind::{Kind, TRAILERS, TYPE_HEADER, Trailer, Trailers};
+use crate::types::u32_at;
+use crate::{Error, Type, TypeId};
+
+const MAGIC: u16 = 0xeb9f;
+/// Bytes of the header up to and with `str_len`.
+const HEADER: usize = 24;
+/// Bytes of the header with the layout section's place (Linux 7.1).
+const HEADER_WITH_LAYOUT: usize = 32;
+/// Every how many types a checkpoint is kept.
+const STRIDE: usize = 8;
+
+/// Types over borrowed bytes: those of `/sys/kernel/btf/*`, or of an ELF's `.BTF`.
+pub struct Btf<'d> {
+    base: Option<&'d Btf<'d>>,
+    /// The type section.
+    types: &'d [u8],
+    /// The string section.
+    strings: &'d [u8],
+    trailers: Box<Trailers>,
+    /// Id of the first type of this BTF: 1, or one past the base's last.
+    first_id: u32,
+    /// Number of own types.
+    count: u32,
+    /// Offset at which this BTF's strings start in the numbering of strings.
+    first_string: u32,
+    /// Offset in `types` of every [`STRIDE`]th type.
+    checkpoints: Vec<u32>,
+}
+
+impl std::fmt::Debug for Btf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Btf {{ {} types from [{}], {} bytes of strings }}", self.count, self.first_id, self.strings.len())
+    }
+}
+
+impl<'d> Btf<'d> {
+    /// Opens self-contained BTF: vmlinux, or that of a BPF object.
+    pub fn parse(data: &'d [u8]) -> Result<Btf<'d>, Error> {
+        Btf::open(data, None)
+    }
+
+    /// Opens split BTF, whose types and strings continue those of `base`: a kernel module's.
+    pub fn parse_split(data: &'d [u8], base: &'d Btf<'d>) -> Result<Btf<'d>, Error> {
+        Btf::open(data, Some(base))
+    }
+
+    fn open(data: &'d [u8], base: Option<&'d Btf<'d>>) -> Result<Btf<'d>, Error> {
+        if data.len() < HEADER {
+            return Err(Error::ShortHeader(data.len()));
+        }
+        let magic = u16::from_ne_bytes([data[0], data[1]]);
+        if magic == MAGIC.swap_bytes() {
+            return Err(Error::ByteOrder);
+        }
+        if magic != MAGIC {
+            return Err(Error::Magic(magic));
+        }
+        if data[2] != 1 {
+            return Err(Error::Version(data[2]));
+        }
+        let header_len = u32_at(data, 4);
+        let section = |section: &'static str, at: usize| -> Result<&'d [u8], Error> {
+            let start = u64::from(header_len) + u64::from(u32_at(data, at));
+            let len = u64::from(u32_at(data, at + 4));
+            let outside = Error::Section { section, start, len, available: data.len() as u64 };
+            match (usize::try_from(start), usize::try_from(start + len)) {
+                (Ok(from), Ok(to)) if from >= HEADER => data.get(from..to).ok_or(outside),
+                _ => Err(outside),
+            }
+        };
+        let types = section("type", 8)?;
+        let strings = section("string", 16)?;
+        let mut trailers = Box::new(TRAILERS);
+        if header_len as usize >= HEADER_WITH_LAYOUT && data.len() >= HEADER_WITH_LAYOUT {
+            for (number, layout) in section("layout", 24)?.chunks_exact(4).enumerate().take(trailers.len()) {
+                // Types stand at multiples of four bytes, in the kernel's reader too.
+                let aligned = layout[0] % 4 == 0 && layout[1] % 4 == 0;
+                if !trailers[number].known && number != 0 && aligned {
+                    trailers[number] = Trailer { fixed: layout[0], each: layout[1], known: true };
+                }
+            }
+        }
+        let (first_id, first_string) = match base {
+            Some(base) => (base.end_id(), base.end_string()),
+            None => (1, 0),
+        };
+        let mut btf = Btf { base, types, strings, trailers, first_id, count: 0, first_string, checkpoints: Vec::new() };
+        btf.walk()?;
+        Ok(btf)
+    }
+
+    /// Finds where each type starts. Each type's place depends on the length of
+    /// the one before, so this is bound by the latency of one load, some table
+    /// lookups and a multiplication a type.
+    fn walk(&mut self) -> Result<(), Error> {
+        let types = self.types;
+        let mut checkpoints = Vec::with_capacity(types.len() / (3 * TYPE_HEADER * STRIDE) + 1);
+        let mut offset = 0;
+        let mut count: u32 = 0;
+        while offset < types.len() {
+            if (count as usize).is_multiple_of(STRIDE) {
+                checkpoints.push(offset as u32);
+            }
+            let Some(header) = types.get(offset..offset + TYPE_HEADER) else {
+                return Err(Error::Truncated { id: self.first_id.saturating_add(count), offset });
+            };
+            let info = u32_at(header, 4);
+            let trailer = self.trailers[(info >> 24 & 0x7f) as usize];
+            if !trailer.known {
+                let kind = (info >> 24 & 0x7f) as u8;
+                return Err(Error::UnknownKind { id: self.first_id.saturating_add(count), offset, kind });
+            }
+            let len = TYPE_HEADER
+                + usize::from(trailer.fixed)
+                + usize::from(trailer.each) * if trailer.each == 0 { 0 } else { (info & 0xff_ffff) as usize };
+            if len > types.len() - offset {
+                return Err(Error::Truncated { id: self.first_id.saturating_add(count), offset });
+            }
+            offset += len;
+            count += 1;
+        }
+        self.count = count;
+        self.checkpoints = checkpoints;
+        Ok(())
+    }
+
+    /// Bytes of the type at an offset of the type section.
+    #[inline]
+    fn type_len(&self, offset: usize) -> usize {
+        let info = u32_at(self.types, offset + 4);
+        let trailer = self.trailers[(info >> 24 & 0x7f) as usize];
+        TYPE_HEADER + usize::from(trailer.fixed) + usize::from(trailer.each) * (info & 0xff_ffff) as usize
+    }
+
+    /// The id after the last; ids below it (and 0, `void`) are types.
+    pub fn end_id(&self) -> u32 {
+        self.first_id.saturating_add(self.count)
+    }
+
+    /// The first id that is not the base's.
+    pub fn first_own_id(&self) -> TypeId {
+        TypeId(self.first_id)
+    }
+
+    /// The BTF that this one continues.
+    pub fn base(&self) -> Option<&'d Btf<'d>> {
+        self.base
+    }
+
+    fn end_string(&self) -> u32 {
+        self.first_string.saturating_add(u32::try_from(self.strings.len()).unwrap_or(u32::MAX))
+    }
+
+    /// The text at an offset of the strings (the base's included).
+    pub fn string<'b>(&'b self, offset: u32) -> Result<&'b str, Error> {
+        if offset < self.first_string
+            && let Some(base) = self.base
+        {
+            return base.string(offset);
+        }
+        let rest = self.strings.get((offset - self.first_string) as usize..).ok_or(Error::BadString(offset))?;
+        let end = memchr::memchr(0, rest).ok_or(Error::BadString(offset))?;
+        std::str::from_utf8(&rest[..end]).map_err(|_| Error::BadString(offset))
+    }
+
+    /// The type of an id; [`TypeId::VOID`] is `void`.
+    pub fn get<'b>(&'b self, id: TypeId) -> Result<Type<'b>, Error> {
+        if id == TypeId::VOID {
+            return Ok(Type::void(self));
+        }
+        if id.0 < self.first_id {
+            return match self.base {
+                // Names of base types are base strings, so the base can answer for itself.
+                Some(base) => base.get(id),
+                None => Err(Error::NoType(id)),
+            };
+        }
+        let index = (id.0 - self.first_id) as usize;
+        if index >= self.count as usize {
+            return Err(Error::NoType(id));
+        }
+        let mut offset = self.checkpoints[index / STRIDE] as usize;
+        for _ in 0..index % STRIDE {
+            offset += self.type_len(offset);
+        }
+        self.at(id, offset)
+    }
+
+    /// The type at an offset where one starts.
+    fn at<'b>(&'b self, id: TypeId, offset: usize) -> Result<Type<'b>, Error> {
+        let info = u32_at(self.types, offset + 4);
+        let number = (info >> 24 & 0x7f) as u8;
+        let kind = Kind::from_number(number).ok_or(Error::UnknownKind { id: id.0, offset, kind: number })?;
+        let bytes =
+            self.types.get(offset..offset + self.type_len(offset)).ok_or(Error::Truncated { id: id.0, offset })?;
+        Ok(Type::new(self, id, kind, bytes))
+    }
+
+    /// This BTF's own types (not the base's) in order of their ids, without
+    /// those of kinds that this reader does not know.
+    pub fn own_types<'b>(&'b self) -> impl Iterator<Item = Type<'b>> + use<'b, 'd> {
+        let mut offset = 0;
+        let mut id = self.first_id;
+        std::iter::from_fn(move || {
+            while offset < self.types.len() {
+                let this = self.at(TypeId(id), offset);
+                offset += self.type_len(offset);
+                id += 1;
+                if let Ok(ty) = this {
+                    return Some(ty);
+                }
+            }
+            None
+        })
+    }
+
+    /// All types, the base's first.
+    pub fn types<'b>(&'b self) -> Box<dyn Iterator<Item = Type<'b>> + 'b> {
+        match self.base {
+            Some(base) => Box::new(base.types().chain(self.own_types())),
+            None => Box::new(self.own_types()),
+        }
+    }
+
+    /// Own functions in order of their ids.
+    pub fn functions<'b>(&'b self) -> impl Iterator<Item = Type<'b>> + use<'b, 'd> {
+        self.own_types().filter(|ty| ty.kind == Kind::Func)
+    }
+
+    /// The first type of this name and kind, the base's types before own ones.
+    pub fn find<'b>(&'b self, name: &str, kind: Kind) -> Option<Type<'b>> {
+        if let Some(found) = self.base.and_then(|base| base.find(name, kind)) {
+            return Some(found);
+        }
+        self.find_own(name, kind)
+    }
+
+    /// The first of this BTF's own types of this name and kind.
+    pub fn find_own<'b>(&'b self, name: &str, kind: Kind) -> Option<Type<'b>> {
+        if name.is_empty() || name.bytes().any(|byte| byte == 0) {
+            return None;
+        }
+        let mut candidates = self.string_offsets(name);
+        // Writers put each name in the section once: this finds it at once.
+        candidates.sort_by_key(|candidate| (!candidate.whole, candidate.offset));
+        let whole = candidates.iter().take_while(|candidate| candidate.whole).count();
+        for candidate in &candidates[..whole] {
+            if let Some(found) = self.own_named_by(candidate.offset).find(|ty| ty.kind == kind) {
+                return Some(found);
+            }
+        }
+        if candidates.len() > whole {
+            return self.own_types().find(|ty| ty.kind == kind && ty.name() == name);
+        }
+        None
+    }
+
+    /// All types of this name, of any kind, the base's before own ones.
+    pub fn find_all<'b>(&'b self, name: &str) -> Vec<Type<'b>> {
+        let mut found = self.base.map(|base| base.find_all(name)).unwrap_or_default();
+        if name.is_empty() || name.bytes().any(|byte| byte == 0) {
+            return found;
+        }
+        match self.string_offsets(name).as_slice() {
+            [] => {}
+            [only] => found.extend(self.own_named_by(only.offset)),
+            _ => found.extend(self.own_types().filter(|ty| ty.name() == name)),
+        }
+        found
+    }
+
+    /// Every place in the strings, the base's included, that reads `name`.
+    fn string_offsets(&self, name: &str) -> Vec<StringOffset> {
+        let mut offsets = self.base.map(|base| base.string_offsets(name)).unwrap_or_default();
+        let mut needle = Vec::with_capacity(name.len() + 1);
+        needle.extend_from_slice(name.as_bytes());
+        needle.push(0);
+        offsets.extend(memmem::find_iter(self.strings, &needle).map(|at| StringOffset {
+            offset: self.first_string.saturating_add(at as u32),
+            whole: at == 0 || self.strings[at - 1] == 0,
+        }));
+        offsets
+    }
+
+    /// Own types whose name stands at this string offset. Scans the section
+    /// for the number and keeps the hits that are a type's first word.
+    fn own_named_by<'b>(&'b self, name_off: u32) -> impl Iterator<Item = Type<'b>> + use<'b, 'd> {
+        /// Bytes that are compared without a branch, so that the compiler vectorises it.
+        const BLOCK: usize = 1024;
+        let mut block = 0;
+        let mut word = 0;
+        std::iter::from_fn(move || {
+            while block < self.types.len() {
+                let end = (block + BLOCK).min(self.types.len());
+                let bytes = &self.types[block..end];
+                let hit =
+                    word > 0 || bytes.chunks_exact(4).fold(false, |hit, word| hit | (u32_at(word, 0) == name_off));
+                if hit {
+                    while word * 4 + 4 <= bytes.len() {
+                        let at = block + word * 4;
+                        word += 1;
+                        if u32_at(self.types, at) == name_off
+                            && let Some(id) = self.id_at(at)
+                            && let Ok(ty) = self.at(id, at)
+                        {
+                            return Some(ty);
+                        }
+                    }
+                }
+                word = 0;
+                block = end;
+            }
+            None
+        })
+    }
+
+    /// The id of the type that starts at this offset, if one does.
+    fn id_at(&self, offset: usize) -> Option<TypeId> {
+        let checkpoint = self.checkpoints.partition_point(|&start| start as usize <= offset).checked_sub(1)?;
+        let mut start = self.checkpoints[checkpoint] as usize;
+        let mut index = checkpoint * STRIDE;
+        while start < offset {
+            start += self.type_len(start);
+            index += 1;
+        }
+        (start == offset).then(|| TypeId(self.first_id.saturating_add(index as u32)))
+    }
+}
+
+/// A place in the strings that reads as a name.
+struct StringOffset {
+    offset: u32,
+    /// A string of its own, not the tail of a longer one.
+    whole: bool,
+}
