@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::opcode::LD_IMM64;
+
 /// A BPF register, `r0` to `r10`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reg(pub u8);
@@ -25,6 +27,12 @@ impl fmt::Debug for Reg {
     }
 }
 
+impl fmt::Display for Reg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}", self.0)
+    }
+}
+
 /// One 8-byte instruction slot. A 64-bit immediate load takes two slots; the
 /// second has `code` 0 and holds the upper half in `imm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -37,7 +45,7 @@ pub struct Insn {
 }
 
 impl Insn {
-    pub fn new(code: u8, dst: Reg, src: Reg, off: i16, imm: i32) -> Self {
+    pub const fn new(code: u8, dst: Reg, src: Reg, off: i16, imm: i32) -> Self {
         Insn { code, regs: dst.0 | (src.0 << 4), off, imm }
     }
 
@@ -67,31 +75,4 @@ impl Insn {
     pub fn is_wide(&self) -> bool {
         self.code == LD_IMM64
     }
-}
-
-/// Instruction classes: the low three bits of the opcode.
-pub mod class {
-    pub const LD: u8 = 0;
-    pub const LDX: u8 = 1;
-    pub const ST: u8 = 2;
-    pub const STX: u8 = 3;
-    pub const ALU32: u8 = 4;
-    pub const JMP: u8 = 5;
-    pub const JMP32: u8 = 6;
-    pub const ALU64: u8 = 7;
-}
-
-/// `BPF_LD | BPF_IMM | BPF_DW`.
-pub const LD_IMM64: u8 = 0x18;
-
-/// `src` values of a 64-bit immediate load and of a call (`BPF_PSEUDO_*`).
-pub mod pseudo {
-    pub const MAP_FD: u8 = 1;
-    pub const MAP_VALUE: u8 = 2;
-    pub const BTF_ID: u8 = 3;
-    pub const FUNC: u8 = 4;
-    /// In a call: the target is a function of the same program.
-    pub const CALL: u8 = 1;
-    /// In a call: the target is a kernel function (kfunc) by BTF id.
-    pub const KFUNC_CALL: u8 = 2;
 }
