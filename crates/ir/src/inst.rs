@@ -84,45 +84,112 @@ pub struct BlockCall {
 pub enum InstData {
     /// `v = iconst N`: an integer of the result's type.
     Const(i64),
-    Binary { op: BinaryOp, args: [Value; 2] },
-    Unary { op: UnaryOp, arg: Value },
+    Binary {
+        op: BinaryOp,
+        args: [Value; 2],
+    },
+    Unary {
+        op: UnaryOp,
+        arg: Value,
+    },
     /// 1 or 0, as `I64`. Pointers compare with pointers, or with the constant 0.
-    Compare { cond: Cond, args: [Value; 2] },
+    Compare {
+        cond: Cond,
+        args: [Value; 2],
+    },
     /// `args[0] if cond is non-zero else args[1]`.
-    Select { cond: Value, args: [Value; 2] },
-    Load { mem: MemType, ptr: Value, offset: i32 },
+    Select {
+        cond: Value,
+        args: [Value; 2],
+    },
+    Load {
+        mem: MemType,
+        ptr: Value,
+        offset: i32,
+    },
     /// Result type is the space that the loaded pointer points into, as the
     /// verifier knows it: packet pointers of a context, BTF pointers of a struct.
-    LoadPtr { ptr: Value, offset: i32 },
-    Store { mem: MemType, ptr: Value, offset: i32, value: Value },
+    LoadPtr {
+        ptr: Value,
+        offset: i32,
+    },
+    Store {
+        mem: MemType,
+        ptr: Value,
+        offset: i32,
+        value: Value,
+    },
     /// Address within a slot.
-    SlotAddr { slot: Slot, offset: i32 },
+    SlotAddr {
+        slot: Slot,
+        offset: i32,
+    },
     /// The map itself, for helpers.
     MapAddr(Map),
     /// An address within the value of a one-element array map.
-    MapValueAddr { map: Map, offset: u32 },
+    MapValueAddr {
+        map: Map,
+        offset: u32,
+    },
     FuncAddr(Func),
     /// `mem` is `U32` or `U64`. With `fetch` the result is the old value.
-    Atomic { op: AtomicOp, mem: MemType, ptr: Value, offset: i32, value: Value, fetch: bool },
+    Atomic {
+        op: AtomicOp,
+        mem: MemType,
+        ptr: Value,
+        offset: i32,
+        value: Value,
+        fetch: bool,
+    },
     /// The old value.
-    CompareExchange { mem: MemType, ptr: Value, offset: i32, expected: Value, value: Value },
+    CompareExchange {
+        mem: MemType,
+        ptr: Value,
+        offset: i32,
+        expected: Value,
+        value: Value,
+    },
     /// A kernel helper by number (`isa::uapi::helper`), up to 5 arguments.
-    CallHelper { helper: u32, args: Vec<Value> },
+    CallHelper {
+        helper: u32,
+        args: Vec<Value>,
+    },
     /// A function of the module, up to 5 arguments.
-    Call { func: Func, args: Vec<Value> },
+    Call {
+        func: Func,
+        args: Vec<Value>,
+    },
     /// Copies `len` bytes between places that do not overlap.
-    MemCopy { dst: Value, dst_offset: i32, src: Value, src_offset: i32, len: u32 },
-    MemSet { dst: Value, offset: i32, byte: u8, len: u32 },
+    MemCopy {
+        dst: Value,
+        dst_offset: i32,
+        src: Value,
+        src_offset: i32,
+        len: u32,
+    },
+    MemSet {
+        dst: Value,
+        offset: i32,
+        byte: u8,
+        len: u32,
+    },
     /// The same pointer, not null: only in blocks that the non-null side of a
     /// branch on it dominates.
     NonNull(Value),
     /// `value & mask`, kept even where we know that it changes nothing, because
     /// the kernel's verifier does not.
-    Clamp { value: Value, mask: u64 },
+    Clamp {
+        value: Value,
+        mask: u64,
+    },
     // Terminators.
     Jump(BlockCall),
     /// Branches on `cond` being non-zero.
-    Branch { cond: Value, then: BlockCall, otherwise: BlockCall },
+    Branch {
+        cond: Value,
+        then: BlockCall,
+        otherwise: BlockCall,
+    },
     Return(Value),
 }
 
@@ -136,19 +203,84 @@ impl InstData {
     pub fn has_effect(&self) -> bool {
         use InstData::*;
         match self {
-            Store { .. } | Atomic { .. } | CompareExchange { .. } | CallHelper { .. }
-            | Call { .. } | MemCopy { .. } | MemSet { .. } => true,
+            Store { .. }
+            | Atomic { .. }
+            | CompareExchange { .. }
+            | CallHelper { .. }
+            | Call { .. }
+            | MemCopy { .. }
+            | MemSet { .. } => true,
             other => other.is_terminator(),
+        }
+    }
+
+    /// Whether it defines a value.
+    pub fn has_result(&self) -> bool {
+        use InstData::*;
+        match self {
+            Store { .. } | MemCopy { .. } | MemSet { .. } => false,
+            Atomic { fetch, .. } => *fetch,
+            other => !other.is_terminator(),
         }
     }
 
     /// Calls `f` on each value it uses, block arguments included.
     pub fn for_each_use(&self, mut f: impl FnMut(Value)) {
-        let mut copy = self.clone();
-        copy.map_uses(|v| {
-            f(v);
-            v
-        });
+        use InstData::*;
+        match self {
+            Const(_) | SlotAddr { .. } | MapAddr(_) | MapValueAddr { .. } | FuncAddr(_) => {}
+            Binary { args, .. } | Compare { args, .. } => args.iter().copied().for_each(f),
+            Select { cond, args } => {
+                f(*cond);
+                args.iter().copied().for_each(f);
+            }
+            Unary { arg: v, .. }
+            | Load { ptr: v, .. }
+            | LoadPtr { ptr: v, .. }
+            | MemSet { dst: v, .. }
+            | NonNull(v)
+            | Clamp { value: v, .. }
+            | Return(v) => f(*v),
+            Store { ptr, value, .. } | Atomic { ptr, value, .. } => {
+                f(*ptr);
+                f(*value);
+            }
+            CompareExchange { ptr, expected, value, .. } => {
+                f(*ptr);
+                f(*expected);
+                f(*value);
+            }
+            CallHelper { args, .. } | Call { args, .. } => args.iter().copied().for_each(f),
+            MemCopy { dst, src, .. } => {
+                f(*dst);
+                f(*src);
+            }
+            Jump(to) => to.args.iter().copied().for_each(f),
+            Branch { cond, then, otherwise } => {
+                f(*cond);
+                then.args.iter().chain(&otherwise.args).copied().for_each(f);
+            }
+        }
+    }
+
+    /// The edges of a terminator: its targets with their arguments.
+    pub fn edges(&self) -> impl Iterator<Item = &BlockCall> {
+        let (first, second) = match self {
+            InstData::Jump(to) => (Some(to), None),
+            InstData::Branch { then, otherwise, .. } => (Some(then), Some(otherwise)),
+            _ => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// [`InstData::edges`], to change them.
+    pub fn edges_mut(&mut self) -> impl Iterator<Item = &mut BlockCall> {
+        let (first, second) = match self {
+            InstData::Jump(to) => (Some(to), None),
+            InstData::Branch { then, otherwise, .. } => (Some(then), Some(otherwise)),
+            _ => (None, None),
+        };
+        first.into_iter().chain(second)
     }
 
     /// Replaces each value it uses.
@@ -212,4 +344,3 @@ impl InstData {
         }
     }
 }
-

@@ -5,13 +5,19 @@
 //! system calls, no source language.
 
 mod builder;
+mod cfg;
 mod entities;
 mod function;
 mod inst;
+mod text;
 mod types;
+mod verify;
 
 pub use builder::Builder;
+pub use cfg::Cfg;
 pub use entities::*;
 pub use function::*;
 pub use inst::*;
+pub use text::{ParseError, parse_module};
 pub use types::*;
+pub use verify::{VerifyError, verify_function, verify_module};
