@@ -126,7 +126,11 @@ fn tokenize(line: u32, text: &str) -> Result<Vec<Token<'_>>, Error> {
             if length == 0 {
                 return Err(Error::Syntax { line, message: format!("unexpected `{first}`") });
             }
-            tokens.push(if first.is_ascii_digit() { number(word).unwrap_or(Token::Word(word)) } else { Token::Word(word) });
+            tokens.push(if first.is_ascii_digit() {
+                number(word).unwrap_or(Token::Word(word))
+            } else {
+                Token::Word(word)
+            });
             length
         };
         rest = rest[length..].trim_start();

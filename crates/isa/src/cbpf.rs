@@ -40,9 +40,15 @@ impl Filter {
 /// seccomp: into `struct seccomp_data`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    Packet { size: Size, offset: u32 },
+    Packet {
+        size: Size,
+        offset: u32,
+    },
     /// At `x + offset`.
-    PacketIndexed { size: Size, offset: u32 },
+    PacketIndexed {
+        size: Size,
+        offset: u32,
+    },
     PacketLength,
     Imm(u32),
     /// One of the 16 words of scratch memory.
@@ -104,13 +110,29 @@ pub enum Op {
     /// Packet loads do not exist for `x`.
     LoadX(Source),
     /// `x = 4 * (packet[offset] & 0xf)`: the length of an IPv4 header.
-    LoadHeaderLength { offset: u32 },
-    StoreA { slot: u32 },
-    StoreX { slot: u32 },
-    Alu { op: AluOp, operand: Operand },
+    LoadHeaderLength {
+        offset: u32,
+    },
+    StoreA {
+        slot: u32,
+    },
+    StoreX {
+        slot: u32,
+    },
+    Alu {
+        op: AluOp,
+        operand: Operand,
+    },
     Neg,
-    Jump { skip: u32 },
-    JumpIf { cond: Cond, operand: Operand, jt: u8, jf: u8 },
+    Jump {
+        skip: u32,
+    },
+    JumpIf {
+        cond: Cond,
+        operand: Operand,
+        jt: u8,
+        jf: u8,
+    },
     Ret(u32),
     RetA,
     /// `x = a`.

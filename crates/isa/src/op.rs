@@ -20,12 +20,21 @@ pub enum Operand {
 pub enum Imm64 {
     Value(u64),
     MapFd(i32),
-    MapValue { fd: i32, offset: u32 },
-    BtfId { id: u32, btf_fd: i32 },
+    MapValue {
+        fd: i32,
+        offset: u32,
+    },
+    BtfId {
+        id: u32,
+        btf_fd: i32,
+    },
     /// Distance in slots from the slot after the first half.
     Func(i32),
     MapIndex(u32),
-    MapIndexValue { index: u32, offset: u32 },
+    MapIndexValue {
+        index: u32,
+        offset: u32,
+    },
 }
 
 /// What a call calls.
@@ -34,31 +43,94 @@ pub enum Callee {
     Helper(u32),
     /// Distance in slots from the slot after the call.
     Local(i32),
-    Kfunc { btf_id: u32, btf_index: i16 },
+    Kfunc {
+        btf_id: u32,
+        btf_index: i16,
+    },
 }
 
 /// A decoded instruction. Distances count slots from the one after the
 /// instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
-    Alu { width: Width, op: AluOp, dst: Reg, src: Operand },
-    Neg { width: Width, dst: Reg },
+    Alu {
+        width: Width,
+        op: AluOp,
+        dst: Reg,
+        src: Operand,
+    },
+    Neg {
+        width: Width,
+        dst: Reg,
+    },
     /// Sign-extending move of the low `bits`.
-    MovSx { width: Width, bits: u8, dst: Reg, src: Reg },
-    Endian { kind: Endian, bits: u8, dst: Reg },
-    AddrSpaceCast { dst: Reg, src: Reg, to: u16, from: u16 },
-    LoadImm64 { dst: Reg, imm: Imm64 },
-    Load { size: Size, signed: bool, dst: Reg, base: Reg, off: i16 },
-    Store { size: Size, base: Reg, off: i16, src: Operand },
+    MovSx {
+        width: Width,
+        bits: u8,
+        dst: Reg,
+        src: Reg,
+    },
+    Endian {
+        kind: Endian,
+        bits: u8,
+        dst: Reg,
+    },
+    AddrSpaceCast {
+        dst: Reg,
+        src: Reg,
+        to: u16,
+        from: u16,
+    },
+    LoadImm64 {
+        dst: Reg,
+        imm: Imm64,
+    },
+    Load {
+        size: Size,
+        signed: bool,
+        dst: Reg,
+        base: Reg,
+        off: i16,
+    },
+    Store {
+        size: Size,
+        base: Reg,
+        off: i16,
+        src: Operand,
+    },
     /// `reg` is the operand, or for [`AtomicOp::LoadAcquire`] the destination.
-    Atomic { op: AtomicOp, size: Size, base: Reg, off: i16, reg: Reg },
+    Atomic {
+        op: AtomicOp,
+        size: Size,
+        base: Reg,
+        off: i16,
+        reg: Reg,
+    },
     /// Legacy packet access; `index` is `None` for an absolute offset.
-    LoadPacket { size: Size, index: Option<Reg>, offset: i32 },
-    Jump { off: i16 },
-    JumpLong { distance: i32 },
-    JumpIndirect { target: Reg },
-    JumpIf { width: Width, cond: Cond, dst: Reg, src: Operand, off: i16 },
-    MayGoto { off: i16 },
+    LoadPacket {
+        size: Size,
+        index: Option<Reg>,
+        offset: i32,
+    },
+    Jump {
+        off: i16,
+    },
+    JumpLong {
+        distance: i32,
+    },
+    JumpIndirect {
+        target: Reg,
+    },
+    JumpIf {
+        width: Width,
+        cond: Cond,
+        dst: Reg,
+        src: Operand,
+        off: i16,
+    },
+    MayGoto {
+        off: i16,
+    },
     Call(Callee),
     Exit,
 }
@@ -206,7 +278,9 @@ fn decode_alu(insn: &Insn, width: Width) -> Result<Op, Error> {
             if by_reg {
                 return Err(Error::UnknownOpcode(insn.code));
             }
-            (unused.src()?, unused.off()?, unused.imm()?);
+            unused.src()?;
+            unused.off()?;
+            unused.imm()?;
             Ok(Op::Neg { width, dst })
         }
         (ALU_END, _) => {
@@ -216,7 +290,8 @@ fn decode_alu(insn: &Insn, width: Width) -> Result<Op, Error> {
                 (Width::W64, false) => Endian::Swap,
                 (Width::W64, true) => return Err(Error::UnknownOpcode(insn.code)),
             };
-            (unused.src()?, unused.off()?);
+            unused.src()?;
+            unused.off()?;
             match insn.imm {
                 16 | 32 | 64 => Ok(Op::Endian { kind, bits: insn.imm as u8, dst }),
                 imm => Err(unused.field("imm", imm.into())),
@@ -247,23 +322,34 @@ fn decode_jump(insn: &Insn, width: Width) -> Result<Op, Error> {
     let unused = Unused(insn);
     match insn.code {
         JA => {
-            (unused.dst()?, unused.src()?, unused.imm()?);
+            unused.dst()?;
+            unused.src()?;
+            unused.imm()?;
             Ok(Op::Jump { off: insn.off })
         }
         JA32 => {
-            (unused.dst()?, unused.src()?, unused.off()?);
+            unused.dst()?;
+            unused.src()?;
+            unused.off()?;
             Ok(Op::JumpLong { distance: insn.imm })
         }
         JA_REG => {
-            (unused.src()?, unused.off()?, unused.imm()?);
+            unused.src()?;
+            unused.off()?;
+            unused.imm()?;
             Ok(Op::JumpIndirect { target: dst(insn)? })
         }
         JCOND => {
-            (unused.dst()?, unused.src()?, unused.imm()?);
+            unused.dst()?;
+            unused.src()?;
+            unused.imm()?;
             Ok(Op::MayGoto { off: insn.off })
         }
         EXIT => {
-            (unused.dst()?, unused.src()?, unused.off()?, unused.imm()?);
+            unused.dst()?;
+            unused.src()?;
+            unused.off()?;
+            unused.imm()?;
             Ok(Op::Exit)
         }
         CALL => {
@@ -274,9 +360,7 @@ fn decode_jump(insn: &Insn, width: Width) -> Result<Op, Error> {
             match insn.src().0 {
                 0 => Ok(Op::Call(Callee::Helper(insn.imm as u32))),
                 pseudo::CALL => Ok(Op::Call(Callee::Local(insn.imm))),
-                pseudo::KFUNC_CALL => {
-                    Ok(Op::Call(Callee::Kfunc { btf_id: insn.imm as u32, btf_index: insn.off }))
-                }
+                pseudo::KFUNC_CALL => Ok(Op::Call(Callee::Kfunc { btf_id: insn.imm as u32, btf_index: insn.off })),
                 other => Err(unused.field("src", other.into())),
             }
         }
@@ -301,7 +385,8 @@ fn decode_ld(insns: &[Insn], insn: &Insn) -> Result<Op, Error> {
         mode::IND if size != Size::Dw => Some(src(insn)?),
         _ => return Err(Error::UnknownOpcode(insn.code)),
     };
-    (unused.dst()?, unused.off()?);
+    unused.dst()?;
+    unused.off()?;
     Ok(Op::LoadPacket { size, index, offset: insn.imm })
 }
 
