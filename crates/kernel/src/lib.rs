@@ -1,1 +1,30 @@
-//! placeholder
+//! The kernel: object → running.
+//!
+//! In: programs and maps as the object model has them, and places to attach to. Out:
+//! owned handles (maps, programs, links, rings) that are gone when they are dropped, answers
+//! about what this kernel can do, and look-ups of what there is to trace. Knows no
+//! language, decodes no events. All of the project's `unsafe` is here.
+
+mod cpus;
+mod error;
+mod link;
+mod map;
+mod mapping;
+mod program;
+mod ring;
+mod security;
+mod sys;
+mod uapi;
+mod verdict;
+
+pub use cpus::{online as online_cpus, possible as possible_cpus};
+pub use error::{Errno, Error};
+pub use link::{Attacher, Link, read_iterator};
+pub use map::{Entries, MMAPABLE, Map, MappedArray, Update};
+pub use program::{
+    Info, LoadError, Program, Spec, Statistics, TestInput, TestOutput, Types, all as all_programs, load_btf, module_btf,
+};
+pub use ring::Ring;
+pub use security::{active_lsms, lockdown};
+pub use sys::{Poll, is_root, kernel_release, kernel_version, kill, memlock_limit, pidfd_open, timerfd};
+pub use verdict::Verdict;
