@@ -5,7 +5,13 @@
 //! send, or diagnostics that point at the text. Makes no system calls.
 
 pub mod ast;
+mod diagnostic;
 mod host;
+mod lexer;
+pub mod parser;
+mod print;
 pub mod types;
 
+pub use diagnostic::{Diagnostic, Severity, suggest};
 pub use host::*;
+pub use print::print_script;

@@ -1,0 +1,419 @@
+//! Script text → tokens, one at a time.
+//!
+//! Attach points, C definitions and preprocessor lines are not made of tokens:
+//! the parser reads them from the text and moves the lexer past them.
+
+use crate::ast::Span;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum TokenKind<'a> {
+    End,
+    Ident(&'a str),
+    /// `$name`, with the `$`.
+    Var(&'a str),
+    /// `@name` or `@`, with the `@`.
+    Map(&'a str),
+    /// `$1`.
+    Positional(u32),
+    /// `$#`.
+    PositionalCount,
+    Int {
+        value: u64,
+        unsigned: bool,
+    },
+    Str(String),
+    /// Operators and brackets.
+    Punct(&'static str),
+    /// `#` at the start of a line: the line, with what `\` continues, without the line end.
+    Directive(&'a str),
+    /// What is no token; the message says why.
+    Bad(String),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token<'a> {
+    pub kind: TokenKind<'a>,
+    pub span: Span,
+}
+
+/// Longest first, so that the first match is the longest.
+const PUNCTUATION: &[&str] = &[
+    "<<=", ">>=", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "++", "--", "+=", "-=", "*=", "/=", "%=", "&=", "|=",
+    "^=", "->", "..", "(", ")", "{", "}", "[", "]", ",", ";", ":", "?", ".", "=", "<", ">", "+", "-", "*", "/", "%",
+    "&", "|", "^", "!", "~",
+];
+
+#[derive(Clone, Debug)]
+pub struct Lexer<'a> {
+    text: &'a str,
+    pos: usize,
+}
+
+impl<'a> Lexer<'a> {
+    /// A lexer over `text`. Positions are `u32`: the caller has checked that the
+    /// text is smaller than 4 GiB.
+    pub fn new(text: &'a str) -> Lexer<'a> {
+        Lexer { text, pos: 0 }
+    }
+
+    /// Continues at a byte offset.
+    pub fn seek(&mut self, pos: usize) {
+        self.pos = pos.min(self.text.len());
+    }
+
+    /// The next token. At the end, [`TokenKind::End`] again and again.
+    pub fn token(&mut self) -> Token<'a> {
+        let gap = skip_blank(self.text, self.pos);
+        let Gap::At(start) = gap else {
+            let start = self.text.len();
+            let opened = self.pos + self.text[self.pos..].rfind("/*").unwrap_or(0);
+            self.pos = start;
+            return Token { kind: TokenKind::Bad("unterminated comment".into()), span: span(opened, start) };
+        };
+        self.pos = start;
+        let Some(first) = self.text[start..].chars().next() else {
+            return Token { kind: TokenKind::End, span: span(start, start) };
+        };
+        let kind = match first {
+            'a'..='z' | 'A'..='Z' | '_' => TokenKind::Ident(self.take_word(0)),
+            '0'..='9' => self.number(),
+            '"' => self.string(),
+            '@' => TokenKind::Map(self.take_word(1)),
+            '$' => self.dollar(),
+            '#' if at_line_start(self.text, start) => {
+                let end = directive_end(self.text, start);
+                self.pos = end;
+                TokenKind::Directive(self.text[start..end].trim_end())
+            }
+            _ => match PUNCTUATION.iter().find(|p| self.text[start..].starts_with(**p)) {
+                Some(punctuation) => {
+                    self.pos += punctuation.len();
+                    TokenKind::Punct(punctuation)
+                }
+                None => {
+                    self.pos += first.len_utf8();
+                    TokenKind::Bad(format!("unexpected character '{}'", first.escape_debug()))
+                }
+            },
+        };
+        Token { kind, span: span(start, self.pos) }
+    }
+
+    /// Takes `sigil` bytes and the word after them.
+    fn take_word(&mut self, sigil: usize) -> &'a str {
+        let start = self.pos;
+        let word = &self.text[start + sigil..];
+        let starts_word = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let length = if starts_word { word.find(|c: char| !is_word(c)).unwrap_or(word.len()) } else { 0 };
+        self.pos = start + sigil + length;
+        &self.text[start..self.pos]
+    }
+
+    fn dollar(&mut self) -> TokenKind<'a> {
+        let rest = &self.text[self.pos + 1..];
+        if rest.starts_with('#') {
+            self.pos += 2;
+            return TokenKind::PositionalCount;
+        }
+        if rest.starts_with(|c: char| c.is_ascii_digit()) {
+            let digits = &rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())];
+            self.pos += 1 + digits.len();
+            return match digits.parse() {
+                Ok(number @ 1..) => TokenKind::Positional(number),
+                _ => TokenKind::Bad(format!("param ${digits} is out of integer range [1, {}]", u32::MAX)),
+            };
+        }
+        match self.take_word(1) {
+            "$" => TokenKind::Bad("expected identifier after '$'".into()),
+            name => TokenKind::Var(name),
+        }
+    }
+
+    fn number(&mut self) -> TokenKind<'a> {
+        let rest = &self.text[self.pos..];
+        let literal = &rest[..rest.find(|c: char| !is_word(c)).unwrap_or(rest.len())];
+        self.pos += literal.len();
+        match parse_integer(literal) {
+            Ok((value, unsigned)) => TokenKind::Int { value, unsigned },
+            Err(message) => TokenKind::Bad(message),
+        }
+    }
+
+    fn string(&mut self) -> TokenKind<'a> {
+        match unquote(self.text, self.pos) {
+            Ok((bytes, end)) => {
+                self.pos = end;
+                TokenKind::Str(
+                    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
+                )
+            }
+            Err((message, end)) => {
+                self.pos = end;
+                TokenKind::Bad(message)
+            }
+        }
+    }
+}
+
+fn span(start: usize, end: usize) -> Span {
+    let clamp = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    Span { start: clamp(start), end: clamp(end) }
+}
+
+pub fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+fn at_line_start(text: &str, pos: usize) -> bool {
+    text[..pos].bytes().rev().take_while(|&b| b != b'\n').all(|b| b == b' ' || b == b'\t' || b == b'\r')
+}
+
+/// End of the preprocessor line that starts at `start`, `\`-continued lines included.
+fn directive_end(text: &str, start: usize) -> usize {
+    let mut end = start;
+    loop {
+        let line_end = text[end..].find('\n').map_or(text.len(), |at| end + at);
+        if line_end == text.len() || !text[end..line_end].trim_end_matches('\r').ends_with('\\') {
+            return line_end;
+        }
+        end = line_end + 1;
+    }
+}
+
+/// Where white space and comments end.
+pub enum Gap {
+    At(usize),
+    /// A `/*` without its `*/`.
+    OpenComment,
+}
+
+/// Skips white space and comments from `pos` on.
+pub fn skip_blank(text: &str, mut pos: usize) -> Gap {
+    loop {
+        let rest = &text[pos..];
+        let trimmed = rest.trim_start();
+        pos += rest.len() - trimmed.len();
+        if trimmed.starts_with("//") {
+            pos += trimmed.find('\n').unwrap_or(trimmed.len());
+        } else if trimmed.starts_with("/*") {
+            match trimmed[2..].find("*/") {
+                Some(length) => pos += length + 4,
+                None => return Gap::OpenComment,
+            }
+        } else {
+            return Gap::At(pos);
+        }
+    }
+}
+
+/// Reads the string literal whose opening quote stands at `start`: its bytes and
+/// the offset after the closing quote; or what is wrong and where to go on.
+pub fn unquote(text: &str, start: usize) -> Result<(Vec<u8>, usize), (String, usize)> {
+    let source = text.as_bytes();
+    let mut bytes = Vec::new();
+    let mut wrong = None;
+    let mut pos = start + 1;
+    loop {
+        match source.get(pos) {
+            None | Some(b'\n') => return Err(("unterminated string".into(), pos)),
+            Some(b'"') => break,
+            Some(b'\\') => {
+                let (byte, length) = match escape(&source[pos + 1..]) {
+                    Ok(read) => read,
+                    Err(message) => {
+                        wrong = wrong.or(Some(message));
+                        // Not past a newline, and over the whole of a character.
+                        let skipped = text[pos + 1..].chars().next().filter(|&c| c != '\n').map_or(0, char::len_utf8);
+                        (b'?', skipped)
+                    }
+                };
+                bytes.push(byte);
+                pos += 1 + length;
+            }
+            Some(&byte) => {
+                bytes.push(byte);
+                pos += 1;
+            }
+        }
+    }
+    match wrong {
+        Some(message) => Err((message, pos + 1)),
+        None => Ok((bytes, pos + 1)),
+    }
+}
+
+/// The byte that an escape sequence (without its `\`) means, and its length.
+fn escape(source: &[u8]) -> Result<(u8, usize), String> {
+    let digits = |source: &[u8], radix: u32, most: usize| {
+        source.iter().take(most).take_while(|b| char::from(**b).is_digit(radix)).count()
+    };
+    // At most three digits of one base: always a number.
+    let value = |digits: &[u8], radix: u32| {
+        digits.iter().fold(0, |sum, &b| sum * radix + char::from(b).to_digit(radix).unwrap_or(0))
+    };
+    match source.first() {
+        Some(b'n') => Ok((b'\n', 1)),
+        Some(b't') => Ok((b'\t', 1)),
+        Some(b'r') => Ok((b'\r', 1)),
+        Some(b'"') => Ok((b'"', 1)),
+        Some(b'\\') => Ok((b'\\', 1)),
+        Some(b'0'..=b'7') => {
+            let length = digits(source, 8, 3);
+            u8::try_from(value(&source[..length], 8)).map(|byte| (byte, length)).map_err(|_| {
+                format!("octal escape sequence out of range '\\{}'", String::from_utf8_lossy(&source[..length]))
+            })
+        }
+        Some(b'x' | b'X') => match digits(&source[1..], 16, 2) {
+            0 => Err("invalid hex escape sequence".into()),
+            // Two hexadecimal digits fit a byte.
+            length => Ok((value(&source[1..=length], 16) as u8, 1 + length)),
+        },
+        Some(&other) if other.is_ascii() => {
+            Err(format!("invalid escape character '\\{}'", char::from(other).escape_debug()))
+        }
+        _ => Err("invalid escape character".into()),
+    }
+}
+
+/// The value of an integer literal and whether it is unsigned. Decimal,
+/// `0x`, `0b`, octal, `1e6`, `1_000`; suffixes of C (`u`, `l`, `ul`, …) and of durations
+/// (`ns`, `us`, `ms`, `s`, `m`, `h`, `d`: the value in nanoseconds).
+pub fn parse_integer(literal: &str) -> Result<(u64, bool), String> {
+    let overflow = || format!("overflow error, maximum value is {}: {literal}", u64::MAX);
+    let (radix, digits) = match literal.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &literal[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &literal[2..]),
+        [b'0', b'0'..=b'9', ..] => (8, &literal[1..]),
+        _ => (10, literal),
+    };
+    let end = digits.find(|c: char| !c.is_digit(radix.max(10)) && c != '_').unwrap_or(digits.len());
+    let (number, mut suffix) = digits.split_at(end);
+    if number.ends_with('_') {
+        return Err("trailing underscore in integer literal".into());
+    }
+    let mut value = digits_value(number, radix).map_err(|wrong| match wrong {
+        Wrong::Digit => format!("invalid integer: {literal}"),
+        Wrong::TooBig => overflow(),
+    })?;
+    if radix == 10
+        && let Some(exponent) = suffix.strip_prefix(['e', 'E'])
+    {
+        let end = exponent.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(exponent.len());
+        let (exponent, rest) = exponent.split_at(end);
+        if exponent.ends_with('_') {
+            return Err("trailing underscore in integer literal".into());
+        }
+        if !(1..10).contains(&value) {
+            return Err(format!("coefficient part of scientific literal must be 1-9: {literal}"));
+        }
+        let exponent = digits_value(exponent, 10).map_err(|_| format!("invalid exponent: {literal}"))?;
+        let power = u32::try_from(exponent).ok().and_then(|e| 10_u64.checked_pow(e));
+        value = power.and_then(|power| value.checked_mul(power)).ok_or_else(overflow)?;
+        suffix = rest;
+    }
+    let lower = suffix.to_ascii_lowercase();
+    let (unit, unsigned) = match (suffix, lower.as_str()) {
+        ("", _) | (_, "l" | "ll") => (1, false),
+        (_, "u" | "ul" | "ull" | "lu" | "llu") => (1, true),
+        ("ns", _) => (1, false),
+        ("us", _) => (1_000, false),
+        ("ms", _) => (1_000_000, false),
+        ("s", _) => (1_000_000_000, false),
+        ("m", _) => (60_000_000_000, false),
+        ("h", _) => (3_600_000_000_000, false),
+        ("d", _) => (86_400_000_000_000, false),
+        _ => return Err(format!("invalid integer suffix '{suffix}'")),
+    };
+    let value = value.checked_mul(unit).ok_or_else(overflow)?;
+    Ok((value, unsigned || i64::try_from(value).is_err()))
+}
+
+enum Wrong {
+    Digit,
+    TooBig,
+}
+
+fn digits_value(digits: &str, radix: u32) -> Result<u64, Wrong> {
+    let mut value = 0_u64;
+    let mut any = false;
+    for c in digits.chars().filter(|&c| c != '_') {
+        let digit = c.to_digit(radix).ok_or(Wrong::Digit)?;
+        value = value.checked_mul(radix.into()).and_then(|v| v.checked_add(digit.into())).ok_or(Wrong::TooBig)?;
+        any = true;
+    }
+    if any { Ok(value) } else { Err(Wrong::Digit) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str) -> Vec<TokenKind<'_>> {
+        let mut lexer = Lexer::new(text);
+        let mut kinds = Vec::new();
+        loop {
+            match lexer.token().kind {
+                TokenKind::End => return kinds,
+                kind => kinds.push(kind),
+            }
+        }
+    }
+
+    #[test]
+    fn integers() {
+        for (literal, value) in [
+            ("0", 0),
+            ("0755", 0o755),
+            ("0x1F", 31),
+            ("0b101", 5),
+            ("1e6", 1_000_000),
+            ("1_000", 1000),
+            ("10UL", 10),
+            ("5ms", 5_000_000),
+            ("1d", 86_400_000_000_000),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(parse_integer(literal).map(|(value, _)| value), Ok(value), "{literal}");
+        }
+        for literal in ["18446744073709551616", "1e20", "12e3", "1_", "08", "0x", "5q", "1e", "0b2", "300000d"] {
+            assert!(parse_integer(literal).is_err(), "{literal}");
+        }
+        assert_eq!(parse_integer("0xffffffffffffffff"), Ok((u64::MAX, true)));
+        assert_eq!(parse_integer("1u"), Ok((1, true)));
+    }
+
+    #[test]
+    fn strings() {
+        assert_eq!(kinds(r#""a\n\t\\\"\r\x41\101""#), [TokenKind::Str("a\n\t\\\"\rAA".into())]);
+        assert_eq!(kinds("\"\\xc3\\xa9\""), [TokenKind::Str("é".into())]);
+        for bad in ["\"abc", "\"a\\", "\"\\q\"", "\"\\400\"", "\"\\xzz\"", "\"\\é\"", "\"a\nb"] {
+            assert!(matches!(kinds(bad)[0], TokenKind::Bad(_)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_and_operators() {
+        assert_eq!(
+            kinds("$x@y @ $1 $# t.0..5 a->b // c\n/* d */ <<="),
+            [
+                TokenKind::Var("$x"),
+                TokenKind::Map("@y"),
+                TokenKind::Map("@"),
+                TokenKind::Positional(1),
+                TokenKind::PositionalCount,
+                TokenKind::Ident("t"),
+                TokenKind::Punct("."),
+                TokenKind::Int { value: 0, unsigned: false },
+                TokenKind::Punct(".."),
+                TokenKind::Int { value: 5, unsigned: false },
+                TokenKind::Ident("a"),
+                TokenKind::Punct("->"),
+                TokenKind::Ident("b"),
+                TokenKind::Punct("<<="),
+            ]
+        );
+        assert!(matches!(kinds("$")[0], TokenKind::Bad(_)));
+        assert!(matches!(kinds("/* x")[0], TokenKind::Bad(_)));
+        assert_eq!(kinds("#define A \\\n 1\n"), [TokenKind::Directive("#define A \\\n 1")]);
+    }
+}
