@@ -7,8 +7,10 @@
 mod builder;
 mod cfg;
 mod entities;
+pub mod eval;
 mod function;
 mod inst;
+mod semantics;
 mod text;
 mod types;
 mod verify;
