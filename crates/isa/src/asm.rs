@@ -297,8 +297,11 @@ impl<'t> Line<'_, 't> {
         Ok((base, off))
     }
 
-    /// A signed distance or a label.
+    /// A signed distance (the verifier log puts `pc` before it) or a label.
     fn target<T: TryFrom<i128> + Default>(&mut self) -> Result<(T, Option<&'t str>), Error> {
+        if let [Token::Word("pc"), Token::Symbol("+" | "-"), ..] = self.rest() {
+            self.at += 1;
+        }
         let found = match self.rest().first() {
             Some(Token::Word(label)) => {
                 let label = *label;
