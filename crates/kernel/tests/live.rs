@@ -1,0 +1,512 @@
+//! The crate against the running kernel. A test that this kernel or user can't serve
+//! says `skipped: REASON`; the matrix runs this binary on all kernels.
+
+use isa::uapi::{attach_type, helper, map_type, prog_type};
+use isa::{Insn, R1, R2};
+use kernel::{Attacher, Error, Map, Program, Ring, Spec, TestInput, Update};
+use object::plan::{Attach, Sample};
+
+/// Leaves the test unless we are root.
+macro_rules! root {
+    () => {
+        if !kernel::is_root() {
+            eprintln!("skipped: needs root");
+            return;
+        }
+    };
+}
+
+fn skipped(error: &Error) {
+    eprintln!("skipped: {error}; {}", error.hint().unwrap_or("no hint"));
+}
+
+fn counter() -> Map {
+    Map::create(&object::Map {
+        name: "@counter".into(),
+        map_type: map_type::ARRAY,
+        key_size: 4,
+        value_size: 16,
+        max_entries: 1,
+        flags: kernel::MMAPABLE,
+        ..Default::default()
+    })
+    .expect("an array map")
+}
+
+/// A program that adds 1 to the first counter.
+fn counting(map: &Map, prog_type: u32, expected_attach_type: u32) -> Result<Program, Error> {
+    let mut insns = Insn::load_map_value(R1, fd(map), 0).to_vec();
+    insns.extend(isa::assemble("r2 = 1\nlock *(u64 *)(r1 + 0) += r2\nr0 = 0\nexit").expect("assembles"));
+    Program::load(&Spec {
+        name: "counting",
+        prog_type,
+        expected_attach_type,
+        license: "GPL",
+        insns: &insns,
+        ..Default::default()
+    })
+}
+
+fn fd(map: &Map) -> i32 {
+    use std::os::fd::{AsFd, AsRawFd};
+    map.as_fd().as_raw_fd()
+}
+
+fn tracepoint_id(category: &str, name: &str) -> Result<u64, Error> {
+    let path = format!("/sys/kernel/tracing/events/{category}/{name}/id");
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::io(format!("read {path}"), &error))?;
+    text.trim().parse().map_err(|_| Error::malformed(path, "not a number"))
+}
+
+/// Attaches, does something that hits the probe `times` times, detaches, does it again: the
+/// counter must have counted the first round (at least: others hit the probe too) and not the second.
+fn counts(program: &Program, map: &Map, attach: &Attach, times: u64, hit: &mut dyn FnMut()) -> Option<u64> {
+    let memory = map.mmap().expect("a mapped array");
+    let link = match Attacher::new(&tracepoint_id).attach(program, attach, &[]) {
+        Ok(link) => link,
+        Err(error) => {
+            skipped(&error);
+            return None;
+        }
+    };
+    let before = memory.read_u64(0).expect("slot 0");
+    for _ in 0..times {
+        hit();
+    }
+    let counted = memory.read_u64(0).expect("slot 0") - before;
+    assert!(counted >= times, "{attach:?} counted {counted} of {times}");
+    drop(link);
+    let before = memory.read_u64(0).expect("slot 0");
+    hit();
+    assert_eq!(memory.read_u64(0), Some(before), "{attach:?} is still attached");
+    Some(counted)
+}
+
+fn nap() {
+    std::thread::sleep(std::time::Duration::from_nanos(1));
+}
+
+#[test]
+fn raw_tracepoint_counts() {
+    root!();
+    let map = counter();
+    let program = counting(&map, prog_type::RAW_TRACEPOINT, 0).expect("loads");
+    // Anything may hit sys_enter, so that the check after detaching works on it alone.
+    let attach = Attach::RawTracepoint { name: "sys_enter".into() };
+    counts(&program, &map, &attach, 10, &mut nap);
+    let attach = Attach::RawTracepoint { name: "no_such_tracepoint".into() };
+    let error = Attacher::new(&tracepoint_id).attach(&program, &attach, &[]).expect_err("refused");
+    assert_eq!(error.hint(), Some("the kernel has no such tracepoint"));
+}
+
+#[test]
+fn tracepoint_counts() {
+    root!();
+    let map = counter();
+    let program = counting(&map, prog_type::TRACEPOINT, 0).expect("loads");
+    let attach = Attach::Tracepoint { category: "sched".into(), name: "sched_process_fork".into() };
+    counts(&program, &map, &attach, 3, &mut || {
+        std::thread::spawn(|| ()).join().expect("a thread");
+    });
+}
+
+#[test]
+fn kprobe_counts_entry_and_return() {
+    root!();
+    for ret in [false, true] {
+        let map = counter();
+        let program = counting(&map, prog_type::KPROBE, 0).expect("loads");
+        let attach = Attach::Kprobe { module: None, function: "hrtimer_nanosleep".into(), offset: 0, ret };
+        counts(&program, &map, &attach, 5, &mut nap);
+    }
+    let map = counter();
+    let program = counting(&map, prog_type::KPROBE, 0).expect("loads");
+    let attach = Attach::Kprobe { module: None, function: "no_such_function".into(), offset: 0, ret: false };
+    let error = Attacher::new(&tracepoint_id).attach(&program, &attach, &[]).expect_err("refused");
+    assert!(error.hint().is_some(), "{error}");
+}
+
+#[test]
+fn kprobe_multi_counts_entry_and_return() {
+    root!();
+    for ret in [false, true] {
+        let map = counter();
+        let program = match counting(&map, prog_type::KPROBE, attach_type::TRACE_KPROBE_MULTI) {
+            Ok(program) => program,
+            Err(error) => return skipped(&error),
+        };
+        let functions = vec!["hrtimer_nanosleep".to_owned(), "vfs_read".to_owned()];
+        counts(&program, &map, &Attach::KprobeMulti { functions, ret }, 5, &mut nap);
+    }
+}
+
+/// A place of our own to put user probes on.
+#[inline(never)]
+extern "C" fn traced(value: u64) -> u64 {
+    std::hint::black_box(value) + 1
+}
+
+/// The file and the file offset of [`traced`].
+fn traced_place() -> (String, u64) {
+    let address = traced as *const () as u64;
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
+    for line in maps.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (start, end) = fields[0].split_once('-').expect("a range");
+        let (start, end) = (u64::from_str_radix(start, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
+        if (start..end).contains(&address) {
+            let offset = u64::from_str_radix(fields[2], 16).unwrap();
+            return (fields[5].to_owned(), address - start + offset);
+        }
+    }
+    panic!("{address:#x} is in no mapping");
+}
+
+#[test]
+fn uprobe_counts_entry_and_return() {
+    root!();
+    let (path, offset) = traced_place();
+    for ret in [false, true] {
+        for pid in [None, Some(std::process::id())] {
+            let map = counter();
+            let program = counting(&map, prog_type::KPROBE, 0).expect("loads");
+            let attach = Attach::Uprobe { path: path.clone(), offset, ret, pid };
+            let counted = counts(&program, &map, &attach, 5, &mut || {
+                traced(1);
+            });
+            assert!(counted.is_none_or(|n| n < 1000));
+        }
+    }
+}
+
+#[test]
+fn uprobe_multi_counts_and_tells_cookies() {
+    root!();
+    let (path, offset) = traced_place();
+    let map = counter();
+    let mut insns = isa::assemble("call bpf_get_attach_cookie\nr6 = r0").expect("assembles");
+    insns.extend(Insn::load_map_value(R1, fd(&map), 0));
+    insns.extend(isa::assemble("*(u64 *)(r1 + 8) = r6\nr2 = 1\nlock *(u64 *)(r1 + 0) += r2\nr0 = 0\nexit").unwrap());
+    let spec = Spec {
+        name: "cookies",
+        prog_type: prog_type::KPROBE,
+        expected_attach_type: attach_type::TRACE_UPROBE_MULTI,
+        license: "GPL",
+        insns: &insns,
+        ..Default::default()
+    };
+    let program = match Program::load(&spec) {
+        Ok(program) => program,
+        Err(error) => return skipped(&error),
+    };
+    let attach = Attach::UprobeMulti { path, offsets: vec![offset], ret: false, pid: None };
+    let link = match Attacher::new(&tracepoint_id).attach(&program, &attach, &[0xfeed]) {
+        Ok(link) => link,
+        Err(error) => return skipped(&error),
+    };
+    traced(1);
+    drop(link);
+    traced(1);
+    let memory = map.mmap().expect("a mapped array");
+    assert!(memory.read_u64(0) >= Some(1));
+    assert_eq!(memory.read_u64(1), Some(0xfeed));
+}
+
+#[test]
+fn uprobe_cookie() {
+    root!();
+    let (path, offset) = traced_place();
+    let map = counter();
+    let mut insns = isa::assemble("call bpf_get_attach_cookie\nr6 = r0").expect("assembles");
+    insns.extend(Insn::load_map_value(R1, fd(&map), 0));
+    insns.extend(isa::assemble("*(u64 *)(r1 + 8) = r6\nr0 = 0\nexit").unwrap());
+    let spec =
+        Spec { name: "cookie", prog_type: prog_type::KPROBE, license: "GPL", insns: &insns, ..Default::default() };
+    let program = match Program::load(&spec) {
+        Ok(program) => program,
+        Err(error) => return skipped(&error),
+    };
+    let attach = Attach::Uprobe { path, offset, ret: false, pid: None };
+    let link = Attacher::new(&tracepoint_id).attach(&program, &attach, &[77]).expect("attaches");
+    traced(1);
+    drop(link);
+    assert_eq!(map.mmap().expect("a mapped array").read_u64(1), Some(77));
+}
+
+#[test]
+fn clock_samples() {
+    root!();
+    let spin = || {
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(30);
+        while std::time::Instant::now() < end {}
+    };
+    for (one_cpu, pid) in [(false, None), (false, Some(std::process::id())), (true, None)] {
+        let map = counter();
+        let program = counting(&map, prog_type::PERF_EVENT, 0).expect("loads");
+        let attach = Attach::Perf { kind: 1, config: 0, sample: Sample::Period(1_000_000), one_cpu, pid };
+        let link = Attacher::new(&tracepoint_id).attach(&program, &attach, &[]).expect("attaches");
+        let memory = map.mmap().expect("a mapped array");
+        if one_cpu {
+            // An idle CPU is not sampled, so keep all of them busy.
+            std::thread::scope(|scope| {
+                for _ in kernel::online_cpus() {
+                    scope.spawn(spin);
+                }
+            });
+        } else {
+            spin();
+        }
+        drop(link);
+        assert!(memory.read_u64(0) > Some(0), "one_cpu {one_cpu}, pid {pid:?}");
+    }
+}
+
+#[test]
+fn hardware_counters_or_a_reason() {
+    root!();
+    let map = counter();
+    let program = counting(&map, prog_type::PERF_EVENT, 0).expect("loads");
+    let attach = Attach::Perf { kind: 0, config: 0, sample: Sample::Period(1_000_000), one_cpu: false, pid: None };
+    if let Err(error) = Attacher::new(&tracepoint_id).attach(&program, &attach, &[]) {
+        assert!(error.hint().expect("a hint").contains("no such hardware counter"), "{error}");
+    }
+}
+
+#[test]
+fn a_run_without_attaching() {
+    root!();
+    let map = counter();
+    let program = counting(&map, prog_type::RAW_TRACEPOINT, 0).expect("loads");
+    program.test_run(TestInput::default()).expect("runs");
+    assert_eq!(map.mmap().expect("a mapped array").read_u64(0), Some(1));
+    let info = program.info().expect("info");
+    assert_eq!(info.name, "counting");
+    assert!(info.translated_bytes > 0);
+    assert!(kernel::all_programs().expect("a list").iter().any(|other| other.id == info.id));
+}
+
+#[test]
+fn statistics_count_runs() {
+    root!();
+    let map = counter();
+    let program = counting(&map, prog_type::RAW_TRACEPOINT, 0).expect("loads");
+    let statistics = kernel::Statistics::enable().expect("statistics");
+    let attach = Attach::RawTracepoint { name: "sys_enter".into() };
+    let link = Attacher::new(&tracepoint_id).attach(&program, &attach, &[]).expect("attaches");
+    for _ in 0..10 {
+        nap();
+    }
+    drop(link);
+    drop(statistics);
+    let info = program.info().expect("info");
+    assert!(info.run_count >= 10 && info.run_time_ns > 0, "{info:?}");
+}
+
+#[test]
+fn test_run_changes_packets() {
+    root!();
+    let insns = isa::assemble("r0 = 7\nexit").expect("assembles");
+    let spec =
+        Spec { name: "seven", prog_type: prog_type::SOCKET_FILTER, license: "GPL", insns: &insns, ..Default::default() };
+    let program = Program::load(&spec).expect("loads");
+    let data = [0u8; 64];
+    let output =
+        program.test_run(TestInput { data: &data, data_out_bytes: 64, repeat: 10, ..Default::default() }).expect("runs");
+    assert_eq!(output.retval, 7);
+}
+
+#[test]
+fn maps_hold_what_is_put_in() {
+    root!();
+    for map_type in [map_type::HASH, map_type::PERCPU_HASH, map_type::LRU_HASH] {
+        let map = Map::create(&object::Map {
+            name: "@things".into(),
+            map_type,
+            key_size: 8,
+            value_size: 12,
+            // An LRU map evicts before it is full.
+            max_entries: 20_000,
+            ..Default::default()
+        })
+        .expect("a hash map");
+        let per_cpu = map_type == map_type::PERCPU_HASH;
+        assert_eq!(map.value_bytes(), if per_cpu { 16 * kernel::possible_cpus() as usize } else { 12 });
+        let value = |n: u64| vec![n as u8; map.value_bytes()];
+        let count = 2000u64;
+        for n in 0..count {
+            map.update(&n.to_ne_bytes(), &value(n), Update::OnlyNew).expect("update");
+        }
+        assert!(map.update(&1u64.to_ne_bytes(), &value(1), Update::OnlyNew).is_err());
+        assert!(map.lookup(&9999u64.to_ne_bytes()).expect("lookup").is_none());
+        assert!(map.delete(&5u64.to_ne_bytes()).expect("delete"));
+        assert!(!map.delete(&5u64.to_ne_bytes()).expect("delete"));
+        for (take, left) in [(false, count - 1), (true, 0)] {
+            let entries = if take { map.take_entries() } else { map.entries() }.expect("entries");
+            let mut keys: Vec<u64> = entries
+                .iter()
+                .map(|(key, bytes)| {
+                    let key = u64::from_ne_bytes(key.try_into().expect("8 bytes"));
+                    // What pads a per-CPU value is not kept.
+                    assert!(bytes[..12].iter().all(|byte| *byte == key as u8));
+                    key
+                })
+                .collect();
+            keys.sort_unstable();
+            assert_eq!(keys, (0..count).filter(|n| *n != 5).collect::<Vec<_>>());
+            assert_eq!(map.entries().expect("entries").len() as u64, left);
+        }
+        assert!(map.update(&[0; 4], &value(0), Update::Any).is_err(), "a short key");
+    }
+}
+
+#[test]
+fn arrays_are_read_whole_and_cleared() {
+    root!();
+    for map_type in [map_type::ARRAY, map_type::PERCPU_ARRAY] {
+        let map = Map::create(&object::Map {
+            name: "@array".into(),
+            map_type,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 100,
+            ..Default::default()
+        })
+        .expect("an array");
+        map.update(&3u32.to_ne_bytes(), &vec![1; map.value_bytes()], Update::Any).expect("update");
+        let entries = map.entries().expect("entries");
+        assert_eq!(entries.len(), 100);
+        assert_eq!(entries.iter().filter(|(_, value)| value.iter().any(|byte| *byte != 0)).count(), 1);
+        map.clear().expect("clear");
+        assert!(map.entries().expect("entries").iter().all(|(_, value)| value.iter().all(|byte| *byte == 0)));
+    }
+}
+
+#[test]
+fn read_only_maps_keep_their_contents() {
+    root!();
+    let model = object::Map {
+        name: "rodata".into(),
+        map_type: map_type::ARRAY,
+        key_size: 4,
+        value_size: 16,
+        max_entries: 1,
+        initial: vec![1, 2, 3],
+        read_only: true,
+        ..Default::default()
+    };
+    let map = Map::create(&model).expect("a frozen array");
+    let value = map.lookup(&[0; 4]).expect("lookup").expect("element 0");
+    assert_eq!(value[..4], [1, 2, 3, 0]);
+    assert_eq!(map.update(&[0; 4], &[0; 16], Update::Any).expect_err("frozen").errno().map(|e| e.0), Some(1));
+}
+
+/// A program that sends `each` records of 8 bytes a run, numbered from the counter.
+fn sending(ring: &Map, counter: &Map, each: i32) -> Program {
+    let mut insns = Insn::load_map_value(isa::R7, fd(counter), 0).to_vec();
+    insns.extend(isa::assemble(&format!("r6 = {each}")).unwrap());
+    let top = insns.len();
+    insns.extend(isa::assemble("r1 = *(u64 *)(r7 + 0)\n*(u64 *)(r10 - 8) = r1\nr1 += 1\n*(u64 *)(r7 + 0) = r1").unwrap());
+    insns.extend(Insn::load_map_fd(R1, fd(ring)));
+    insns.push(Insn::mov64_reg(R2, isa::R10));
+    insns.extend(
+        isa::assemble(&format!("r2 += -8\nr3 = 8\nr4 = 1\ncall {}\nif r0 == 0 goto +1\n", helper::ringbuf_output))
+            .unwrap(),
+    );
+    insns.extend(isa::assemble("r1 = 1\nr6 += -1").unwrap());
+    let back = top as i64 - (insns.len() as i64 + 1);
+    insns.extend(isa::assemble(&format!("if r6 != 0 goto {back}\nr0 = 0\nexit")).unwrap());
+    Program::load(&Spec {
+        name: "sending",
+        prog_type: prog_type::RAW_TRACEPOINT,
+        license: "GPL",
+        insns: &insns,
+        ..Default::default()
+    })
+    .unwrap_or_else(|error| panic!("{error}: {error:?}"))
+}
+
+#[test]
+fn rings_deliver_in_order() {
+    root!();
+    let model = |bytes: u32| object::Map {
+        name: "ring".into(),
+        map_type: map_type::RINGBUF,
+        max_entries: bytes,
+        ..Default::default()
+    };
+    let map = match Map::create(&model(1 << 24)) {
+        Ok(map) => map,
+        Err(error) => return skipped(&error),
+    };
+    let numbers = counter();
+    let program = sending(&map, &numbers, 5000);
+    let mut ring = Ring::new(&map).expect("a ring");
+    let (mut expected, mut spent) = (0u64, std::time::Duration::ZERO);
+    for _ in 0..2 {
+        for _ in 0..100 {
+            program.test_run(TestInput::default()).expect("runs");
+        }
+        assert_eq!(ring.pending_bytes(), 500_000 * 16);
+        let start = std::time::Instant::now();
+        let count = ring.drain(usize::MAX, |record| {
+            assert_eq!(record, expected.to_ne_bytes());
+            expected += 1;
+            true
+        });
+        spent += start.elapsed();
+        assert_eq!(count, 500_000);
+    }
+    eprintln!("a million records drained in {spent:?}");
+    assert_eq!(ring.drain(usize::MAX, |_| true), 0);
+    program.test_run(TestInput::default()).expect("runs");
+    assert_eq!(ring.drain(10, |_| true), 10);
+    assert_eq!(ring.drain(10, |_| false), 1);
+    assert_eq!(ring.drain(usize::MAX, |_| true), 4989);
+    let small = Map::create(&model(4096)).expect("a small ring");
+    let program = sending(&small, &numbers, 5000);
+    let mut ring = Ring::new(&small).expect("a ring");
+    for _ in 0..3 {
+        program.test_run(TestInput::default()).expect("runs");
+        let mut last = None;
+        let count = ring.drain(usize::MAX, |record| {
+            let number = u64::from_ne_bytes(record.try_into().expect("8 bytes"));
+            assert!(last.is_none_or(|last| number == last + 1));
+            last = Some(number);
+            true
+        });
+        assert!((200..=256).contains(&count), "{count}");
+    }
+}
+
+#[test]
+fn refusals_are_explained() {
+    root!();
+    // (program, instruction, reason)
+    let cases = [
+        ("r0 = *(u64 *)(r1 + 0)\nr0 = *(u64 *)(r0 + 8)\nr0 = 0\nexit", Some(1), "a number is used as a pointer"),
+        ("r0 = r5\nexit", Some(0), "a register is read that was not set on every path"),
+        ("call 999\nexit", Some(0), "this kernel"),
+        ("r1 = *(u64 *)(r10 - 600)\nr0 = 0\nexit", Some(0), "stack"),
+        ("again: goto again\nexit", None, ""),
+    ];
+    for (text, insn, reason) in cases {
+        let insns = isa::assemble(text).expect("assembles");
+        let spec = Spec {
+            name: "refused",
+            prog_type: prog_type::RAW_TRACEPOINT,
+            license: "GPL",
+            insns: &insns,
+            ..Default::default()
+        };
+        match Program::load(&spec) {
+            Err(Error::Load(error)) => {
+                let verdict = error.verdict.unwrap_or_else(|| panic!("no verdict in {}", error.log));
+                if insn.is_some() {
+                    assert_eq!(verdict.insn, insn, "{}", error.log);
+                }
+                assert!(verdict.reason.contains(reason), "{verdict:?} in {}", error.log);
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
