@@ -37,4 +37,6 @@ pub enum Error {
     BadIndex { of: String, index: u64 },
     #[error("member path {0:?} is not of the form a.b[1].c")]
     BadPath(String),
+    #[error("BTF: more {0} than the format has room for")]
+    TooMany(&'static str),
 }

@@ -18,13 +18,16 @@
 
 mod c_name;
 mod error;
+pub mod ext;
 mod kind;
 mod layout;
 mod reader;
 mod types;
+mod writer;
 
 pub use error::Error;
 pub use kind::Kind;
 pub use layout::{Field, POINTER_SIZE};
 pub use reader::Btf;
 pub use types::{Array, Enumerator, Int, Member, Param, SectionVariable, Type, TypeId};
+pub use writer::{Builder, FuncLinkage, IntEncoding, NewMember, VarLinkage};
