@@ -131,8 +131,8 @@ pub struct Stmt {
 #[derive(Clone, Debug)]
 pub enum StmtKind {
     Expr(Expr),
-    /// `target = value`, or `target op= value`. The target is a variable, map,
-    /// field, index or dereference; `_ = e` discards.
+    /// `target = value`, or `target op= value`. The target is a variable or a map
+    /// (with or without key); `_ = e` discards.
     Assign { target: Expr, op: Option<BinaryOp>, value: Expr },
     /// `let $x: type = value`.
     Let { var: Name, ty: Option<TypeName>, value: Option<Expr> },
@@ -218,6 +218,8 @@ pub struct TypeName {
     pub pointers: u32,
     /// Array dimensions in order; `None` for `[]`.
     pub dims: Vec<Option<u64>>,
+    /// Number of `*` after the dimensions: `int32[4] *` points to an array.
+    pub outer_pointers: u32,
     pub span: Span,
 }
 

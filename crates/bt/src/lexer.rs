@@ -76,7 +76,7 @@ impl<'a> Lexer<'a> {
         };
         let kind = match first {
             'a'..='z' | 'A'..='Z' | '_' => TokenKind::Ident(self.take_word(0)),
-            '0'..='9' => self.number(),
+            '0'..='9' => return self.number(),
             '"' => self.string(),
             '@' => TokenKind::Map(self.take_word(1)),
             '$' => self.dollar(),
@@ -129,14 +129,20 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn number(&mut self) -> TokenKind<'a> {
-        let rest = &self.text[self.pos..];
+    fn number(&mut self) -> Token<'a> {
+        let start = self.pos;
+        let rest = &self.text[start..];
         let literal = &rest[..rest.find(|c: char| !is_word(c)).unwrap_or(rest.len())];
         self.pos += literal.len();
-        match parse_integer(literal) {
-            Ok((value, unsigned)) => TokenKind::Int { value, unsigned },
-            Err(message) => TokenKind::Bad(message),
-        }
+        let (kind, start) = match parse_integer(literal) {
+            Ok((value, unsigned)) => (TokenKind::Int { value, unsigned }, start),
+            Err(wrong) => {
+                // Only the suffix is to blame when it is what is wrong.
+                let suffix = if let IntegerError::Suffix(suffix) = &wrong { suffix.len() } else { literal.len() };
+                (TokenKind::Bad(wrong.to_string()), self.pos - suffix)
+            }
+        };
+        Token { kind, span: span(start, self.pos) }
     }
 
     fn string(&mut self) -> TokenKind<'a> {
@@ -275,11 +281,28 @@ fn escape(source: &[u8]) -> Result<(u8, usize), String> {
     }
 }
 
+/// Why a number is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IntegerError {
+    #[error("overflow error, maximum value is {max}: {0}", max = u64::MAX)]
+    Overflow(String),
+    #[error("invalid integer: {0}")]
+    Digits(String),
+    #[error("trailing underscore in integer literal")]
+    TrailingUnderscore,
+    #[error("coefficient part of scientific literal must be 1-9: {0}")]
+    Coefficient(String),
+    #[error("invalid exponent: {0}")]
+    Exponent(String),
+    #[error("invalid integer suffix '{0}'")]
+    Suffix(String),
+}
+
 /// The value of an integer literal and whether it is unsigned. Decimal,
 /// `0x`, `0b`, octal, `1e6`, `1_000`; suffixes of C (`u`, `l`, `ul`, …) and of durations
 /// (`ns`, `us`, `ms`, `s`, `m`, `h`, `d`: the value in nanoseconds).
-pub fn parse_integer(literal: &str) -> Result<(u64, bool), String> {
-    let overflow = || format!("overflow error, maximum value is {}: {literal}", u64::MAX);
+pub fn parse_integer(literal: &str) -> Result<(u64, bool), IntegerError> {
+    let overflow = || IntegerError::Overflow(literal.to_owned());
     let (radix, digits) = match literal.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &literal[2..]),
         [b'0', b'b' | b'B', ..] => (2, &literal[2..]),
@@ -289,32 +312,34 @@ pub fn parse_integer(literal: &str) -> Result<(u64, bool), String> {
     let end = digits.find(|c: char| !c.is_digit(radix.max(10)) && c != '_').unwrap_or(digits.len());
     let (number, mut suffix) = digits.split_at(end);
     if number.ends_with('_') {
-        return Err("trailing underscore in integer literal".into());
+        return Err(IntegerError::TrailingUnderscore);
     }
-    let mut value = digits_value(number, radix).map_err(|wrong| match wrong {
-        Wrong::Digit => format!("invalid integer: {literal}"),
-        Wrong::TooBig => overflow(),
-    })?;
+    if !number.chars().all(|c| c == '_' || c.is_digit(radix)) || number.is_empty() {
+        return Err(IntegerError::Digits(literal.to_owned()));
+    }
+    let mut value = digits_value(number, radix).ok_or_else(overflow)?;
     if radix == 10
         && let Some(exponent) = suffix.strip_prefix(['e', 'E'])
     {
         let end = exponent.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(exponent.len());
         let (exponent, rest) = exponent.split_at(end);
         if exponent.ends_with('_') {
-            return Err("trailing underscore in integer literal".into());
+            return Err(IntegerError::TrailingUnderscore);
         }
         if !(1..10).contains(&value) {
-            return Err(format!("coefficient part of scientific literal must be 1-9: {literal}"));
+            return Err(IntegerError::Coefficient(literal.to_owned()));
         }
-        let exponent = digits_value(exponent, 10).map_err(|_| format!("invalid exponent: {literal}"))?;
-        let power = u32::try_from(exponent).ok().and_then(|e| 10_u64.checked_pow(e));
+        if exponent.is_empty() {
+            return Err(IntegerError::Exponent(literal.to_owned()));
+        }
+        let power = digits_value(exponent, 10).and_then(|e| u32::try_from(e).ok()).and_then(|e| 10_u64.checked_pow(e));
         value = power.and_then(|power| value.checked_mul(power)).ok_or_else(overflow)?;
         suffix = rest;
     }
     let lower = suffix.to_ascii_lowercase();
     let (unit, unsigned) = match (suffix, lower.as_str()) {
         ("", _) | (_, "l" | "ll") => (1, false),
-        (_, "u" | "ul" | "ull" | "lu" | "llu") => (1, true),
+        (_, "u" | "ul" | "ull") => (1, true),
         ("ns", _) => (1, false),
         ("us", _) => (1_000, false),
         ("ms", _) => (1_000_000, false),
@@ -322,26 +347,22 @@ pub fn parse_integer(literal: &str) -> Result<(u64, bool), String> {
         ("m", _) => (60_000_000_000, false),
         ("h", _) => (3_600_000_000_000, false),
         ("d", _) => (86_400_000_000_000, false),
-        _ => return Err(format!("invalid integer suffix '{suffix}'")),
+        _ => {
+            let good = ["ns", "us", "ms", "ull", "ul", "ll", "u", "l", "s", "m", "h", "d"];
+            let good = good.iter().find(|good| lower.starts_with(**good)).map_or(0, |good| good.len());
+            return Err(IntegerError::Suffix(suffix[good..].to_owned()));
+        }
     };
     let value = value.checked_mul(unit).ok_or_else(overflow)?;
     Ok((value, unsigned || i64::try_from(value).is_err()))
 }
 
-enum Wrong {
-    Digit,
-    TooBig,
-}
-
-fn digits_value(digits: &str, radix: u32) -> Result<u64, Wrong> {
-    let mut value = 0_u64;
-    let mut any = false;
-    for c in digits.chars().filter(|&c| c != '_') {
-        let digit = c.to_digit(radix).ok_or(Wrong::Digit)?;
-        value = value.checked_mul(radix.into()).and_then(|v| v.checked_add(digit.into())).ok_or(Wrong::TooBig)?;
-        any = true;
-    }
-    if any { Ok(value) } else { Err(Wrong::Digit) }
+/// The value of digits and underscores, unless it is too large.
+fn digits_value(digits: &str, radix: u32) -> Option<u64> {
+    digits
+        .chars()
+        .filter_map(|c| c.to_digit(radix))
+        .try_fold(0_u64, |value, digit| value.checked_mul(radix.into())?.checked_add(digit.into()))
 }
 
 #[cfg(test)]

@@ -295,6 +295,9 @@ impl fmt::Display for Written<'_> {
                 None => f.write_str("[]")?,
             }
         }
+        if self.0.outer_pointers > 0 {
+            write!(f, " {}", "*".repeat(self.0.outer_pointers as usize))?;
+        }
         Ok(())
     }
 }

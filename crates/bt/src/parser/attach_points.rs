@@ -133,6 +133,8 @@ impl Scan<'_, '_> {
     }
 
     fn may_contain_slash(&self) -> bool {
-        self.parts.len() > 1 && WITH_PATHS.iter().any(|provider| provider.eq_ignore_ascii_case(&self.parts[0]))
+        self.parts.len() > 1
+            && (self.parts[0].contains('*')
+                || WITH_PATHS.iter().any(|provider| provider.eq_ignore_ascii_case(&self.parts[0])))
     }
 }

@@ -95,6 +95,9 @@ impl<'a> Parser<'a> {
             _ => return self.postfix(),
         };
         self.advance();
+        if op == UnaryOp::AddressOf && !matches!(self.token.kind, TokenKind::Var(_) | TokenKind::Map(_)) {
+            return self.fail("address-of operator (&) can only be used on a map or variable");
+        }
         let arg = self.nested(Self::unary)?;
         self.grow(self.height)?;
         Ok(Expr { kind: ExprKind::Unary { op, arg: Box::new(arg) }, span: self.since(start) })

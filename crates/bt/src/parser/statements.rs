@@ -169,11 +169,10 @@ impl<'a> Parser<'a> {
         let start = self.token.span.start;
         let expr = self.expression()?;
         let height = self.height;
-        if let Some(op) = self.assignment_operator() {
-            if !is_assignable(&expr) {
-                self.error_at(expr.span, "invalid assignment target");
-                return Err(Failed);
-            }
+        if is_place(&expr)
+            && let Some(op) = self.assignment_operator()
+        {
+            self.check_assignable(&expr)?;
             self.advance();
             let value = self.expression()?;
             self.grow(height.max(self.height))?;
@@ -187,6 +186,22 @@ impl<'a> Parser<'a> {
         }
         self.expect(";")?;
         Ok(Piece::Stmt(Stmt { kind: StmtKind::Expr(expr), span }))
+    }
+
+    fn check_assignable(&mut self, target: &Expr) -> Parsed<()> {
+        let message = match target.kind {
+            ExprKind::Var(_) | ExprKind::Map { .. } | ExprKind::Ident(_) => return Ok(()),
+            ExprKind::Field { .. } | ExprKind::TupleField { .. } => {
+                "Tuples and records are immutable once created. \
+                 Consider creating a new value and assigning it instead."
+            }
+            _ => "invalid assignment target",
+        };
+        // The mark is under the whole assignment.
+        self.advance();
+        let value = self.expression()?;
+        self.error_at(target.span.to(value.span), message);
+        Err(Failed)
     }
 
     /// `=` (no operator) or `op=`, if that is the current token.
@@ -311,18 +326,14 @@ impl IfParts {
     }
 }
 
-fn is_assignable(expr: &Expr) -> bool {
+/// Whether an expression names something that `=` may follow, be it allowed or not.
+fn is_place(expr: &Expr) -> bool {
     match &expr.kind {
+        ExprKind::Var(_) | ExprKind::Map { .. } => true,
         ExprKind::Ident(name) => name == "_",
-        ExprKind::Unary { op, .. } => *op == UnaryOp::Deref,
-        kind => matches!(
-            kind,
-            ExprKind::Var(_)
-                | ExprKind::Map { .. }
-                | ExprKind::Field { .. }
-                | ExprKind::TupleField { .. }
-                | ExprKind::Index { .. }
-        ),
+        ExprKind::Field { of, .. } | ExprKind::TupleField { of, .. } | ExprKind::Index { of, .. } => is_place(of),
+        ExprKind::Unary { op: UnaryOp::Deref, .. } => true,
+        _ => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What stands outside of probes: C definitions, `config`, imports, macros, functions, map declarations.
 
-use super::{Parsed, Parser};
+use super::{Failed, Parsed, Parser};
 use crate::ast::{
     CDefinition, ConfigItem, Expr, ExprKind, FnDef, Import, Item, Macro, MacroParam, MapDecl, Name, Script,
 };
@@ -26,7 +26,12 @@ impl<'a> Parser<'a> {
             TokenKind::Ident("struct" | "union" | "enum" | "typedef") if self.at_c_definition() => {
                 script.c_definitions.push(self.c_definition()?);
             }
-            TokenKind::Ident("config") if self.second() == TokenKind::Punct("=") => self.config(&mut script.config)?,
+            TokenKind::Ident("config") if matches!(self.second(), TokenKind::Punct("=" | "{")) => {
+                if !script.items.is_empty() {
+                    self.error_here("config must appear before probes and functions");
+                }
+                self.config(&mut script.config)?;
+            }
             TokenKind::Ident("import") => script.imports.push(self.import()?),
             TokenKind::Ident("macro") => script.items.push(Item::Macro(self.macro_definition()?)),
             TokenKind::Ident("fn") => script.items.push(Item::Fn(self.function()?)),
@@ -66,7 +71,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Takes the text of a definition: to the `;` outside of braces, or, as bpftrace allows, to the
-    /// closing brace (and attributes) when no `;` follows.
+    /// closing brace and its attributes when no `;` follows.
     fn c_definition(&mut self) -> Parsed<CDefinition> {
         let start = self.token.span.start;
         let is_typedef = self.at_word("typedef");
@@ -80,10 +85,13 @@ impl<'a> Parser<'a> {
                 TokenKind::Ident(word) if depth == 0 => last_word = word,
                 _ => {}
             }
-            let closes = self.at("}");
+            let closes = depth == 0 && self.at("}");
             let ends = depth == 0 && self.at(";");
             self.advance();
-            if ends || (depth == 0 && closes && !is_typedef && !self.at(";") && !self.continues_c_definition()) {
+            if closes {
+                self.attributes()?;
+            }
+            if ends || (closes && !is_typedef) {
                 break;
             }
         }
@@ -95,12 +103,35 @@ impl<'a> Parser<'a> {
         if !text.ends_with(';') {
             text.push(';');
         }
+        self.eat(";");
         Ok(CDefinition { text, span })
     }
 
-    /// After the `}` of a struct: an attribute follows.
-    fn continues_c_definition(&self) -> bool {
-        self.at_word("__attribute__") || self.at_word("__packed") || self.at_word("__aligned")
+    /// `__attribute__((…))`, any number of them.
+    fn attributes(&mut self) -> Parsed<()> {
+        while self.eat_word("__attribute__") {
+            let open = self.token.span;
+            if !self.at("(") || !self.text[open.end as usize..].starts_with('(') {
+                return self.fail("__attribute__ syntax error, expected '(('");
+            }
+            let mut depth = 0_u32;
+            loop {
+                match self.token.kind {
+                    TokenKind::Punct("(") => depth += 1,
+                    TokenKind::Punct(")") => depth -= 1,
+                    TokenKind::End => {
+                        self.error_at(open, "__attribute__ syntax error, mismatched '(' and ')'");
+                        return Err(Failed);
+                    }
+                    _ => {}
+                }
+                self.advance();
+                if depth == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn config(&mut self, items: &mut Vec<ConfigItem>) -> Parsed<()> {
@@ -111,30 +142,44 @@ impl<'a> Parser<'a> {
             if self.eat(";") {
                 continue;
             }
-            let key = self.name("expected config key")?;
-            self.expect("=")?;
-            let start = self.token.span.start;
-            let value = match &self.token.kind {
-                TokenKind::Int { .. } | TokenKind::Str(_) | TokenKind::Punct("-") => self.unary()?,
-                TokenKind::Ident(word) => {
-                    let kind = match *word {
-                        "true" => ExprKind::Bool(true),
-                        "false" => ExprKind::Bool(false),
-                        word => ExprKind::Ident(word.to_owned()),
-                    };
-                    self.advance();
-                    Expr { kind, span: self.since(start) }
-                }
-                _ => return self.fail("expected string, int, boolean, or ident"),
-            };
-            items.push(ConfigItem { key, value });
-            if !self.at("}") && !self.eat(",") {
-                self.expect(";")?;
+            match self.config_item() {
+                Ok(item) => items.push(item),
+                Err(Failed) => self.skip_to(&[";", "}"]),
             }
         }
         self.expect("}")?;
         self.eat(";");
         Ok(())
+    }
+
+    fn config_item(&mut self) -> Parsed<ConfigItem> {
+        let key = self.name("expected config key")?;
+        self.expect("=")?;
+        let start = self.token.span.start;
+        let value = match self.token.kind {
+            TokenKind::Int { .. } | TokenKind::Str(_) | TokenKind::Punct("-") => self.unary()?,
+            TokenKind::Ident(word) => {
+                let kind = match word {
+                    "true" => ExprKind::Bool(true),
+                    "false" => ExprKind::Bool(false),
+                    word => ExprKind::Ident(word.to_owned()),
+                };
+                self.advance();
+                Expr { kind, span: self.since(start) }
+            }
+            _ => return self.fail("expected string, int, boolean, or ident"),
+        };
+        if !self.at("}") && !self.eat(",") {
+            self.expect(";")?;
+        }
+        Ok(ConfigItem { key, value })
+    }
+
+    /// Skips to the first of these.
+    fn skip_to(&mut self, stops: &[&str]) {
+        while !self.at_end() && !stops.iter().any(|stop| self.at(stop)) {
+            self.advance();
+        }
     }
 
     pub(super) fn import(&mut self) -> Parsed<Import> {
@@ -208,6 +253,9 @@ impl<'a> Parser<'a> {
         self.expect("=")?;
         let kind = self.name("expected map type name")?;
         self.expect("(")?;
+        if self.at(")") {
+            return self.fail("expected positive integer for map declaration max entries");
+        }
         let args = self.arguments(")")?;
         let span = self.since(start);
         self.eat(";");

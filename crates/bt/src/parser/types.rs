@@ -21,15 +21,17 @@ impl<'a> Parser<'a> {
 
     /// The pointers and array dimensions after a base type.
     pub(super) fn type_after(&mut self, base: BaseType, start: u32) -> Parsed<TypeName> {
-        let mut ty = TypeName { base, pointers: 0, dims: Vec::new(), span: self.since(start) };
+        let mut ty = TypeName { base, pointers: 0, dims: Vec::new(), outer_pointers: 0, span: self.since(start) };
         loop {
             self.skip_qualifiers();
-            if self.at("*") {
-                if !ty.dims.is_empty() {
-                    return self.fail("pointers to arrays are not supported");
+            if self.eat("*") {
+                if ty.dims.is_empty() {
+                    ty.pointers += 1;
+                } else {
+                    ty.outer_pointers += 1;
                 }
-                self.advance();
-                ty.pointers += 1;
+            } else if ty.outer_pointers > 0 && self.at("[") {
+                return self.fail("arrays of pointers to arrays are not supported");
             } else if self.eat("[") {
                 let dim = match self.token.kind {
                     TokenKind::Int { value, .. } => {
@@ -145,8 +147,8 @@ impl<'a> Parser<'a> {
         let here = self.checkpoint();
         if let Ok(ty) = self.type_name()
             && self.eat(")")
-            && self.starts_operand(known || ty.pointers > 0)
-            && (known || ty.dims.is_empty())
+            && self.starts_operand(known || ty.pointers + ty.outer_pointers > 0)
+            && (known || ty.dims.is_empty() || ty.outer_pointers > 0)
         {
             return Ok(Some(ty));
         }
