@@ -5,20 +5,37 @@
 //! about what this kernel can do, and look-ups of what there is to trace. Knows no
 //! language, decodes no events. All of the project's `unsafe` is here.
 
+pub mod clock;
 mod cpus;
+mod directory;
+pub mod elf_symbols;
 mod error;
+mod file_map;
+pub mod functions;
+pub mod glob;
+pub mod kallsyms;
+pub mod kernel_types;
+mod interruptible;
 mod link;
 mod map;
 mod mapping;
+pub mod process;
 mod program;
+pub mod resolve;
 mod ring;
 mod security;
+mod signals;
+mod spawn;
 mod sys;
+pub mod sysinfo;
+pub mod tracefs;
 mod uapi;
+pub mod usdt;
 mod verdict;
 
 pub use cpus::{online as online_cpus, possible as possible_cpus};
 pub use error::{Errno, Error};
+pub use interruptible::InterruptibleWriter;
 pub use link::{Attacher, Link, read_iterator};
 pub use map::{Entries, MMAPABLE, Map, MappedArray, Update};
 pub use program::{
@@ -26,5 +43,7 @@ pub use program::{
 };
 pub use ring::Ring;
 pub use security::{active_lsms, lockdown};
+pub use signals::{Signals, ignore_sigpipe};
+pub use spawn::{Child, ExitStatus};
 pub use sys::{Poll, is_root, kernel_release, kernel_version, kill, memlock_limit, pidfd_open, timerfd};
 pub use verdict::Verdict;
