@@ -4,6 +4,7 @@
 //! Out: an [`object::Object`], or any stage of the way as text. No I/O, no
 //! system calls, no source language.
 
+mod backend;
 mod builder;
 mod cfg;
 mod entities;
@@ -15,6 +16,7 @@ mod text;
 mod types;
 mod verify;
 
+pub use backend::{Error, Options, generate};
 pub use builder::Builder;
 pub use cfg::Cfg;
 pub use entities::*;

@@ -1,0 +1,287 @@
+//! Comparisons, selects, calls, and what ends blocks.
+
+use isa::{Cond, Width};
+use regalloc2::{Block as MachineBlock, VReg};
+
+use super::arithmetic::jump_cond;
+use super::{Lowering, targets};
+use crate::backend::Error;
+use crate::backend::machine::{Choice, Instruction, Op, Right, Test};
+use crate::{BinaryOp, Block, BlockCall, Inst, InstData, Value};
+
+/// A test with its operands.
+#[derive(Clone, Copy)]
+struct Condition {
+    test: Test,
+    left: VReg,
+    right: Option<VReg>,
+    /// The condition holds when the test does not.
+    inverted: bool,
+}
+
+impl Condition {
+    fn on(self, inst: Instruction) -> Instruction {
+        let inst = inst.uses(self.left);
+        match self.right {
+            Some(right) => inst.uses(right),
+            None => inst,
+        }
+    }
+
+    /// As operands that are read after the result is first written.
+    fn on_late(self, inst: Instruction) -> Instruction {
+        let inst = inst.late_use(self.left);
+        match self.right {
+            Some(right) => inst.late_use(right),
+            None => inst,
+        }
+    }
+}
+
+impl Lowering<'_> {
+    /// The test that `cond` being non-zero comes down to.
+    fn condition(&mut self, cond: Value) -> Condition {
+        let cond = self.resolve(cond);
+        match self.def(cond) {
+            Some(InstData::Compare { cond, args: [a, b] }) => self.comparison(*cond, *a, *b),
+            _ => self.comparison_imm(crate::Cond::Ne, cond, 0),
+        }
+    }
+
+    fn comparison(&mut self, mut cond: crate::Cond, a: Value, b: Value) -> Condition {
+        let (mut a, mut b) = (self.resolve(a), self.resolve(b));
+        if self.constant(a).is_some() && self.constant(b).is_none() {
+            std::mem::swap(&mut a, &mut b);
+            cond = swapped(cond);
+        }
+        if let Some(n) = self.constant(b) {
+            return self.comparison_imm(cond, a, n);
+        }
+        let signed = is_signed(cond);
+        let (width, left, right) = match self.is_i32(a) {
+            false => (Width::W64, self.need_or_pointer(a), self.need_or_pointer(b)),
+            // The upper halves are zero, so all 64 bits may be compared.
+            true if !signed => (Width::W64, self.need(a), self.need(b)),
+            true if self.isa >= 3 => (Width::W32, self.need(a), self.need(b)),
+            true => (Width::W64, self.widened(a), self.widened(b)),
+        };
+        self.by_register(jump_cond(cond), width, left, right)
+    }
+
+    /// `n`: the constant as it stands in a register, an `I32` zero-extended.
+    fn comparison_imm(&mut self, cond: crate::Cond, a: Value, n: i64) -> Condition {
+        if n == 0
+            && matches!(cond, crate::Cond::Eq | crate::Cond::Ne)
+            && let Some(c) = self.bit_test(a, cond == crate::Cond::Eq)
+        {
+            return c;
+        }
+        if !self.is_i32(a) {
+            let left = self.need_or_pointer(a);
+            return self.by_number(cond, Width::W64, left, n);
+        }
+        let signed = is_signed(cond);
+        if signed && self.isa < 3 {
+            let left = self.widened(a);
+            return self.by_number(cond, Width::W64, left, i64::from(n as i32));
+        }
+        // The value before a truncation that nothing else needs will do for a
+        // comparison of low halves; but a value that is used again must be the
+        // one that is tested, or the verifier learns nothing about it.
+        let only_here = self.uses[a] == 1 && self.low_half(a) != a;
+        let fits = i32::try_from(n).is_ok();
+        if self.isa >= 3 && (signed || only_here || !fits) {
+            let left = self.need(if only_here { self.low_half(a) } else { a });
+            return self.by_number(cond, Width::W32, left, i64::from(n as i32));
+        }
+        let left = self.need(a);
+        self.by_number(cond, Width::W64, left, n)
+    }
+
+    fn by_number(&mut self, cond: crate::Cond, width: Width, left: VReg, n: i64) -> Condition {
+        let Ok(imm) = i32::try_from(n) else {
+            let right = self.fresh();
+            let inst = self.inst(Op::Const(n, Width::W64)).def(right);
+            self.push(inst);
+            return self.by_register(jump_cond(cond), width, left, right);
+        };
+        let (cond, inverted) = match jump_cond(cond) {
+            less @ (Cond::Lt | Cond::Le | Cond::Slt | Cond::Sle) if self.isa < 2 => {
+                (less.negated().unwrap_or(less), true)
+            }
+            cond => (cond, false),
+        };
+        Condition { test: Test { cond, width, right: Right::Imm(imm) }, left, right: None, inverted }
+    }
+
+    fn by_register(&mut self, cond: Cond, width: Width, left: VReg, right: VReg) -> Condition {
+        let (cond, left, right) = match cond {
+            Cond::Lt | Cond::Le | Cond::Slt | Cond::Sle if self.isa < 2 => (cond.swapped(), right, left),
+            _ => (cond, left, right),
+        };
+        Condition { test: Test { cond, width, right: Right::Register }, left, right: Some(right), inverted: false }
+    }
+
+    /// `(x & y) != 0` (inverted: `== 0`) in one instruction, where nothing else
+    /// needs `a`, which is `x & y`.
+    fn bit_test(&mut self, a: Value, inverted: bool) -> Option<Condition> {
+        let a = self.resolve(a);
+        let Some(InstData::Binary { op: BinaryOp::And, args }) = self.def(a) else { return None };
+        if self.uses[a] > 1 {
+            return None;
+        }
+        let [mut x, mut y] = args.map(|v| self.resolve(v));
+        if self.constant(x).is_some() {
+            std::mem::swap(&mut x, &mut y);
+        }
+        // The upper half of an I32 is zero, so 64 bits will do for it too.
+        let imm = self.constant(y).map(i32::try_from);
+        let (left, right) = match imm {
+            Some(Ok(_)) => (self.need(x), None),
+            _ => (self.need(x), Some(self.need(y))),
+        };
+        let operand = match imm {
+            Some(Ok(imm)) => Right::Imm(imm),
+            _ => Right::Register,
+        };
+        Some(Condition { test: Test { cond: Cond::Set, width: Width::W64, right: operand }, left, right, inverted })
+    }
+
+    /// An `I32` sign-extended, for instruction sets without 32-bit jumps.
+    fn widened(&mut self, v: Value) -> VReg {
+        let (narrow, wide) = (self.need(self.low_half(v)), self.fresh());
+        self.sign_extend(wide, 32, Width::W64, narrow);
+        wide
+    }
+
+    /// A comparison as a value.
+    pub(super) fn set_if(&mut self, dst: VReg, compare: Value) {
+        let c = self.condition(compare);
+        let set = if c.inverted { self.fresh() } else { dst };
+        let inst = c.on(self.inst(Op::SetIf(c.test)).early_def(set));
+        self.push(inst);
+        if c.inverted {
+            self.alu_imm(dst, isa::AluOp::Xor, Width::W64, set, 1);
+        }
+    }
+
+    pub(super) fn select(&mut self, dst: VReg, cond: Value, a: Value, b: Value) {
+        let c = self.condition(cond);
+        let (first, second) = if c.inverted { (b, a) } else { (a, b) };
+        let (first, first_reg) = self.choice(first);
+        let (second, second_reg) = self.choice(second);
+        let inst = self.inst(Op::Select { test: c.test, first, second });
+        let inst = match first_reg {
+            None => {
+                let inst = c.on(inst.early_def(dst));
+                match second_reg {
+                    Some(v) => inst.uses(v),
+                    None => inst,
+                }
+            }
+            Some(v) => {
+                let inst = c.on_late(inst.reuse_def(dst, 1).uses(v));
+                match second_reg {
+                    Some(v) => inst.late_use(v),
+                    None => inst,
+                }
+            }
+        };
+        self.push(inst);
+    }
+
+    /// `v` as an immediate, or in a register.
+    fn choice(&mut self, v: Value) -> (Choice, Option<VReg>) {
+        match self.constant(v) {
+            Some(n) if i32::try_from(n).is_ok() => (Choice::Imm(n as i32, Width::W64), None),
+            Some(n) if u32::try_from(n).is_ok() => (Choice::Imm(n as i32, Width::W32), None),
+            _ => (Choice::Register, Some(self.need_own(v))),
+        }
+    }
+
+    pub(super) fn call(&mut self, dst: VReg, op: Op, args: &[Value]) -> Result<(), Error> {
+        if args.len() > 5 {
+            return Err(Error::TooManyArguments { function: self.func.name.clone() });
+        }
+        let mut inst = self.inst(op).fixed_def(dst, 0);
+        for (i, &arg) in args.iter().enumerate() {
+            inst = inst.fixed_use(self.need_or_pointer(arg), i as u8 + 1);
+        }
+        self.push(inst);
+        Ok(())
+    }
+
+    pub(super) fn terminator(&mut self, block: Block, inst: Inst) -> Result<(), Error> {
+        let node = self.shape.of_block[block] as usize;
+        match &self.func.insts[inst] {
+            InstData::Return(v) => {
+                let v = self.need_own(*v);
+                let inst = self.inst(Op::Return).fixed_use(v, 0);
+                self.push(inst);
+            }
+            InstData::Jump(to) => {
+                let next = MachineBlock::new(self.shape.of_block[to.block] as usize);
+                self.infos[node].succs = vec![next];
+                self.infos[node].args = self.arguments(to);
+                let inst = self.inst(Op::Jump);
+                self.push(inst);
+            }
+            terminator @ InstData::Branch { cond, .. } => {
+                let mut succs = Vec::with_capacity(2);
+                for (i, to) in targets(terminator).into_iter().flatten().enumerate() {
+                    let edge = self.shape.on_edge[block][i] as usize;
+                    let target = self.shape.of_block[to.block] as usize;
+                    if edge == 0 {
+                        succs.push(MachineBlock::new(target));
+                        continue;
+                    }
+                    succs.push(MachineBlock::new(edge));
+                    let args = self.arguments(to);
+                    let mut body: Vec<_> = self.current.drain(..).collect();
+                    body.push(self.inst(Op::Jump));
+                    self.bodies[edge] = body;
+                    self.infos[edge].args = args;
+                    self.infos[edge].succs = vec![MachineBlock::new(target)];
+                }
+                let c = self.condition(*cond);
+                if c.inverted {
+                    succs.swap(0, 1);
+                }
+                self.infos[node].succs = succs;
+                let inst = c.on(self.inst(Op::Branch(c.test)));
+                self.push(inst);
+            }
+            // A block always ends in a terminator.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The registers of a jump's arguments.
+    fn arguments(&mut self, to: &BlockCall) -> Vec<VReg> {
+        if self.shape.edges_in[to.block] == 1 && to.block != self.func.entry() {
+            return Vec::new();
+        }
+        to.args.iter().map(|&v| self.need_own(v)).collect()
+    }
+}
+
+fn is_signed(cond: crate::Cond) -> bool {
+    matches!(cond, crate::Cond::Slt | crate::Cond::Sle | crate::Cond::Sgt | crate::Cond::Sge)
+}
+
+fn swapped(cond: crate::Cond) -> crate::Cond {
+    use crate::Cond::*;
+    match cond {
+        Eq => Eq,
+        Ne => Ne,
+        Ult => Ugt,
+        Ule => Uge,
+        Ugt => Ult,
+        Uge => Ule,
+        Slt => Sgt,
+        Sle => Sge,
+        Sgt => Slt,
+        Sge => Sle,
+    }
+}
