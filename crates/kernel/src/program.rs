@@ -312,6 +312,8 @@ pub struct LoadError {
     pub log: String,
     /// What the log comes down to, if it has a refusal in it.
     pub verdict: Option<Verdict>,
+    /// Where in the source the refused instruction comes from, if its object tells.
+    pub at: Option<object::SourceSpan>,
     /// What to do.
     pub hint: Option<String>,
 }
@@ -331,7 +333,7 @@ impl LoadError {
             )),
             (None, _) => crate::error::general_hint(errno),
         };
-        LoadError { program: spec.name.to_owned(), errno, log, verdict, hint }
+        LoadError { program: spec.name.to_owned(), errno, log, verdict, at: None, hint }
     }
 }
 

@@ -1,6 +1,6 @@
 //! System calls as functions that return owned descriptors and error numbers.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -69,6 +69,19 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno
     }
 }
 
+/// write(2); the number of bytes written.
+pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    loop {
+        // SAFETY: the buffer is live and as large as said.
+        let result = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(result) {
+            Ok(count) => return Ok(count),
+            Err(_) if Errno::last().0 == libc::EINTR => continue,
+            Err(_) => return Err(Errno::last()),
+        }
+    }
+}
+
 /// A pipe whose ends close on exec: (read, write).
 pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     let mut fds = [0; 2];
@@ -119,6 +132,102 @@ pub fn kill(pid: u32, signal: i32) -> Result<(), Errno> {
     }
     // SAFETY: integers only.
     check(i64::from(unsafe { libc::kill(pid, signal) })).map(drop)
+}
+
+/// Forks a child that waits until a byte comes out of `gate`, then executes `path`; if
+/// the gate closes instead, it ends. The error number of a failed exec goes into `failure`.
+/// The child closes its copy of our end of the gate, so that our own end, however it
+/// comes, ends a held child.
+pub(crate) fn fork_held(
+    path: &CStr,
+    arguments: &[CString],
+    (gate, our_gate): (BorrowedFd<'_>, BorrowedFd<'_>),
+    failure: BorrowedFd<'_>,
+) -> Result<u32, Errno> {
+    let mut argv: Vec<*const libc::c_char> = arguments.iter().map(|argument| argument.as_ptr()).collect();
+    argv.push(std::ptr::null());
+    let (gate, our_gate, failure) = (gate.as_raw_fd(), our_gate.as_raw_fd(), failure.as_raw_fd());
+    // SAFETY: between fork and exec the child makes async-signal-safe calls only, on memory that was
+    // laid out before; `argv` ends with a null and its strings are live, `environ` is as libc keeps it.
+    unsafe {
+        match libc::fork() {
+            -1 => Err(Errno::last()),
+            0 => {
+                let mut empty: libc::sigset_t = std::mem::zeroed();
+                libc::sigemptyset(&mut empty);
+                libc::sigprocmask(libc::SIG_SETMASK, &empty, std::ptr::null_mut());
+                libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+                let mut byte = 0u8;
+                libc::close(our_gate);
+                if libc::read(gate, std::ptr::from_mut(&mut byte).cast(), 1) != 1 {
+                    libc::_exit(127);
+                }
+                libc::execve(path.as_ptr(), argv.as_ptr(), environ.cast());
+                let errno = *libc::__errno_location();
+                libc::write(failure, std::ptr::from_ref(&errno).cast(), 4);
+                libc::_exit(127);
+            }
+            pid => Ok(pid.unsigned_abs()),
+        }
+    }
+}
+
+unsafe extern "C" {
+    static environ: *const *const libc::c_char;
+}
+
+/// Waits for a child's end; its status as wait(2) has it, `None` if it is no child of ours.
+pub(crate) fn wait(pid: u32) -> Option<i32> {
+    wait_with(pid, 0)
+}
+
+/// A child's status if it has ended.
+pub(crate) fn try_wait(pid: u32) -> Option<i32> {
+    wait_with(pid, libc::WNOHANG)
+}
+
+fn wait_with(pid: u32, options: i32) -> Option<i32> {
+    let pid = i32::try_from(pid).ok()?;
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is live and writable.
+        let result = unsafe { libc::waitpid(pid, &mut status, options) };
+        if result == pid {
+            return Some(status);
+        }
+        if result != -1 || Errno::last().0 != libc::EINTR {
+            return None;
+        }
+    }
+}
+
+/// Blocks these signals in the calling thread and returns a descriptor that they are read from.
+pub(crate) fn signalfd(signals: &[i32]) -> Result<OwnedFd, Errno> {
+    // SAFETY: all zeros is a valid set, which the calls below work on; `set` is live throughout.
+    let fd = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        check(i64::from(libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut())))?;
+        check(i64::from(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)))?
+    };
+    // SAFETY: the kernel just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// From now on the signal does nothing to this process.
+pub(crate) fn ignore_signal(signal: i32) {
+    // SAFETY: SIG_IGN is a valid disposition.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// A signal to the calling thread.
+#[cfg(test)]
+pub(crate) fn raise(signal: i32) {
+    // SAFETY: integers only.
+    unsafe { libc::raise(signal) };
 }
 
 /// The page size in bytes.

@@ -53,9 +53,7 @@ fn fd(map: &Map) -> i32 {
 }
 
 fn tracepoint_id(category: &str, name: &str) -> Result<u64, Error> {
-    let path = format!("/sys/kernel/tracing/events/{category}/{name}/id");
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::io(format!("read {path}"), &error))?;
-    text.trim().parse().map_err(|_| Error::malformed(path, "not a number"))
+    kernel::tracefs::Tracefs::open()?.event_id(category, name)
 }
 
 /// Attaches, does something that hits the probe `times` times, detaches, does it again: the
@@ -306,12 +304,18 @@ fn statistics_count_runs() {
 fn test_run_changes_packets() {
     root!();
     let insns = isa::assemble("r0 = 7\nexit").expect("assembles");
-    let spec =
-        Spec { name: "seven", prog_type: prog_type::SOCKET_FILTER, license: "GPL", insns: &insns, ..Default::default() };
+    let spec = Spec {
+        name: "seven",
+        prog_type: prog_type::SOCKET_FILTER,
+        license: "GPL",
+        insns: &insns,
+        ..Default::default()
+    };
     let program = Program::load(&spec).expect("loads");
     let data = [0u8; 64];
-    let output =
-        program.test_run(TestInput { data: &data, data_out_bytes: 64, repeat: 10, ..Default::default() }).expect("runs");
+    let output = program
+        .test_run(TestInput { data: &data, data_out_bytes: 64, repeat: 10, ..Default::default() })
+        .expect("runs");
     assert_eq!(output.retval, 7);
 }
 
@@ -405,7 +409,9 @@ fn sending(ring: &Map, counter: &Map, each: i32) -> Program {
     let mut insns = Insn::load_map_value(isa::R7, fd(counter), 0).to_vec();
     insns.extend(isa::assemble(&format!("r6 = {each}")).unwrap());
     let top = insns.len();
-    insns.extend(isa::assemble("r1 = *(u64 *)(r7 + 0)\n*(u64 *)(r10 - 8) = r1\nr1 += 1\n*(u64 *)(r7 + 0) = r1").unwrap());
+    insns.extend(
+        isa::assemble("r1 = *(u64 *)(r7 + 0)\n*(u64 *)(r10 - 8) = r1\nr1 += 1\n*(u64 *)(r7 + 0) = r1").unwrap(),
+    );
     insns.extend(Insn::load_map_fd(R1, fd(ring)));
     insns.push(Insn::mov64_reg(R2, isa::R10));
     insns.extend(
