@@ -7,13 +7,27 @@
 //! knows a source language.
 
 mod code;
+mod debug_info;
+mod elf_maps;
+mod elf_write;
+mod error;
+mod link;
+mod listing;
+mod load;
 mod map;
-mod program;
 pub mod plan;
+mod program;
+mod section_name;
 
 pub use code::*;
+pub use elf_write::write_elf;
+pub use error::Error;
+pub use link::{Linked, LinkedFunction, MapReference, link};
+pub use listing::listing;
+pub use load::{LoadInfo, ProgramInfo, load_info};
 pub use map::*;
 pub use program::*;
+pub use section_name::{SectionKind, section_kind};
 
 /// Everything that one source text compiles to.
 #[derive(Clone, Debug, Default)]

@@ -88,26 +88,62 @@ pub enum Attach {
     End,
     /// Run by us when we receive this signal.
     Signal(i32),
-    Tracepoint { category: String, name: String },
+    Tracepoint {
+        category: String,
+        name: String,
+    },
     /// `BPF_PROG_TYPE_RAW_TRACEPOINT`, or `TRACING` with `BPF_TRACE_RAW_TP` (then the program has a target).
-    RawTracepoint { name: String },
-    Kprobe { module: Option<String>, function: String, offset: u64, ret: bool },
+    RawTracepoint {
+        name: String,
+    },
+    Kprobe {
+        module: Option<String>,
+        function: String,
+        offset: u64,
+        ret: bool,
+    },
     /// Needs `BPF_TRACE_KPROBE_MULTI`; one link for all functions.
-    KprobeMulti { functions: Vec<String>, ret: bool },
+    KprobeMulti {
+        functions: Vec<String>,
+        ret: bool,
+    },
     /// fentry, fexit, LSM: the program's target says where.
     Trampoline,
     /// `offset` is a file offset, not an address.
-    Uprobe { path: String, offset: u64, ret: bool, pid: Option<u32> },
+    Uprobe {
+        path: String,
+        offset: u64,
+        ret: bool,
+        pid: Option<u32>,
+    },
     /// Needs `BPF_TRACE_UPROBE_MULTI`.
-    UprobeMulti { path: String, offsets: Vec<u64>, ret: bool, pid: Option<u32> },
+    UprobeMulti {
+        path: String,
+        offsets: Vec<u64>,
+        ret: bool,
+        pid: Option<u32>,
+    },
     /// `semaphore` is the file offset of the reference counter, 0 for none.
-    Usdt { path: String, offset: u64, semaphore: u64, pid: Option<u32> },
+    Usdt {
+        path: String,
+        offset: u64,
+        semaphore: u64,
+        pid: Option<u32>,
+    },
     /// A perf event on every CPU (`one_cpu`: on one). `kind` and `config` are
     /// `perf_event_attr`'s `type` and `config`.
-    Perf { kind: u32, config: u64, sample: Sample, one_cpu: bool, pid: Option<u32> },
+    Perf {
+        kind: u32,
+        config: u64,
+        sample: Sample,
+        one_cpu: bool,
+        pid: Option<u32>,
+    },
     /// The program runs once over all objects when attached; its
     /// `bpf_seq_write` output is discarded unless pinned at `pin`.
-    Iter { pin: Option<String> },
+    Iter {
+        pin: Option<String>,
+    },
 }
 
 /// How often a perf event fires.
@@ -155,18 +191,40 @@ pub struct MapView {
 /// The bytes of a value and what they mean to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
-    Int { size: u8, signed: bool },
-    Bool { size: u8 },
+    Int {
+        size: u8,
+        signed: bool,
+    },
+    Bool {
+        size: u8,
+    },
     /// Printed by name where one matches, else as a number.
-    Enum { size: u8, signed: bool, names: std::rc::Rc<Vec<(i64, String)>> },
-    Str { size: u32 },
-    Buf { size: u32 },
+    Enum {
+        size: u8,
+        signed: bool,
+        names: std::rc::Rc<Vec<(i64, String)>>,
+    },
+    Str {
+        size: u32,
+    },
+    Buf {
+        size: u32,
+    },
     /// Shown in hexadecimal.
     Pointer,
-    Array { elem: Box<Layout>, len: u32 },
-    Tuple { fields: Vec<Field>, size: u32 },
+    Array {
+        elem: Box<Layout>,
+        len: u32,
+    },
+    Tuple {
+        fields: Vec<Field>,
+        size: u32,
+    },
     /// Shown as `{ .a = 1, .b = 2 }`. Bit fields have `bits`.
-    Struct { fields: Vec<Field>, size: u32 },
+    Struct {
+        fields: Vec<Field>,
+        size: u32,
+    },
     KStack(Stack),
     UStack(Stack),
     /// A kernel address shown as a symbol.
@@ -182,15 +240,34 @@ pub enum Layout {
     /// An errno shown as text; 8 bytes.
     Errno,
     /// `strftime` with this format.
-    Timestamp { format: String, clock: Clock },
+    Timestamp {
+        format: String,
+        clock: Clock,
+    },
     Count,
-    Sum { signed: bool },
-    Min { signed: bool },
-    Max { signed: bool },
-    Avg { signed: bool },
-    Stats { signed: bool },
-    Hist { k: u8 },
-    Lhist { min: i64, max: i64, step: i64 },
+    Sum {
+        signed: bool,
+    },
+    Min {
+        signed: bool,
+    },
+    Max {
+        signed: bool,
+    },
+    Avg {
+        signed: bool,
+    },
+    Stats {
+        signed: bool,
+    },
+    Hist {
+        k: u8,
+    },
+    Lhist {
+        min: i64,
+        max: i64,
+        step: i64,
+    },
 }
 
 /// A field of a tuple or struct.
@@ -262,26 +339,48 @@ pub struct Arg {
 pub enum Action {
     /// Writes the formatted text to the output. The text is as written in the
     /// script, escapes resolved; parsed by `view::Format`.
-    Printf { format: String },
+    Printf {
+        format: String,
+    },
     /// Runs the formatted text in a shell and writes what it prints.
-    System { format: String },
+    System {
+        format: String,
+    },
     /// Writes the contents of the file whose name is the formatted text.
-    Cat { format: String },
+    Cat {
+        format: String,
+    },
     /// `print(value)`: the single argument, then a newline. `label` is `@map[…]`
     /// shown before the value as `label: value`: with `key` the first argument is the key.
-    PrintValue { label: Option<String>, key: bool },
+    PrintValue {
+        label: Option<String>,
+        key: bool,
+    },
     /// `print(@map, top, div)`: index into [`Plan::maps`]. Arguments, if any: top, div as 8-byte ints.
-    PrintMap { map: u32 },
-    ClearMap { map: u32 },
-    ZeroMap { map: u32 },
+    PrintMap {
+        map: u32,
+    },
+    ClearMap {
+        map: u32,
+    },
+    ZeroMap {
+        map: u32,
+    },
     /// `time(format)`: the wall clock at the moment of handling.
-    Time { format: String },
+    Time {
+        format: String,
+    },
     /// Arguments joined by `delimiter`; empty ones are not there.
-    Join { delimiter: String },
+    Join {
+        delimiter: String,
+    },
     /// End the session. The argument, if any, is the exit code.
     Exit,
     /// A message to stderr with the place in the script (`errorf`, `warnf`).
-    Message { format: String, severity: Severity },
+    Message {
+        format: String,
+        severity: Severity,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,4 +388,3 @@ pub enum Severity {
     Error,
     Warning,
 }
-
