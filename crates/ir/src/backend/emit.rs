@@ -20,10 +20,26 @@ pub struct Context<'a> {
 
 /// The instructions of `func`, blocks in order. `params` is left for the caller.
 pub fn emit(func: &MachineFunction, output: &Output, context: &Context<'_>) -> Result<Code, Error> {
-    match Emitter::new(func, output, context, false).run() {
-        Err(Error::FunctionTooLong { .. }) if context.isa >= 4 => Emitter::new(func, output, context, true).run(),
-        result => result,
+    let mut emitter = Emitter::new(func, output, context);
+    let mut order = emitter.order();
+    emitter.blocks(&order)?;
+    // Blocks that only return may have been copied to all who jump there. The
+    // kernel refuses code that nothing reaches.
+    while order.iter().any(|b| !emitter.entered[b.index()]) {
+        order.retain(|b| emitter.entered[b.index()]);
+        emitter.restart();
+        emitter.blocks(&order)?;
     }
+    match emitter.link() {
+        Err(Error::FunctionTooLong { .. }) if context.isa >= 4 => {
+            emitter.long = true;
+            emitter.restart();
+            emitter.blocks(&order)?;
+            emitter.link()?;
+        }
+        result => result?,
+    }
+    Ok(emitter.code)
 }
 
 struct Emitter<'a> {
@@ -36,26 +52,55 @@ struct Emitter<'a> {
     span: SourceSpan,
     /// Where jumps that are emitted already should go.
     jumps: Vec<(usize, MachineBlock)>,
-    /// First slot of each block; `u32::MAX` while it is not emitted.
-    starts: Vec<u32>,
+    /// First slot of each block.
+    starts: Vec<usize>,
+    /// Blocks that a jump or the end of the block before lead to.
+    entered: Vec<bool>,
 }
 
 impl<'a> Emitter<'a> {
-    fn new(func: &'a MachineFunction, output: &'a Output, context: &'a Context<'a>, long: bool) -> Self {
+    fn new(func: &'a MachineFunction, output: &'a Output, context: &'a Context<'a>) -> Self {
         let mut code = Code { name: context.name.to_string(), ..Code::default() };
         code.insns.reserve(func.insts.len() + output.edits.len());
-        let starts = vec![u32::MAX; func.blocks.len()];
-        Emitter { func, output, context, long, code, span: SourceSpan::default(), jumps: Vec::new(), starts }
+        let blocks = func.blocks.len();
+        Emitter {
+            func,
+            output,
+            context,
+            long: false,
+            code,
+            span: SourceSpan::default(),
+            jumps: Vec::new(),
+            starts: vec![0; blocks],
+            entered: vec![false; blocks],
+        }
     }
 
-    fn run(mut self) -> Result<Code, Error> {
-        let order = self.order();
+    /// Forgets all code.
+    fn restart(&mut self) {
+        self.code.insns.clear();
+        self.code.relocations.clear();
+        self.code.lines.clear();
+        self.jumps.clear();
+        self.entered.fill(false);
+        self.span = SourceSpan::default();
+    }
+
+    fn blocks(&mut self, order: &[MachineBlock]) -> Result<(), Error> {
+        if let Some(first) = order.first() {
+            self.entered[first.index()] = true;
+        }
         for (i, &block) in order.iter().enumerate() {
-            self.starts[block.index()] = self.code.insns.len() as u32;
+            self.starts[block.index()] = self.code.insns.len();
             self.block(block, order.get(i + 1).copied())?;
         }
+        Ok(())
+    }
+
+    /// Gives jumps between blocks their distances.
+    fn link(&mut self) -> Result<(), Error> {
         for (at, to) in std::mem::take(&mut self.jumps) {
-            let distance = i64::from(self.starts[to.index()]) - (at as i64 + 1);
+            let distance = self.starts[to.index()] as i64 - (at as i64 + 1);
             let insn = &mut self.code.insns[at];
             if insn.code == isa::JA32 {
                 insn.imm = distance as i32;
@@ -64,7 +109,7 @@ impl<'a> Emitter<'a> {
                     .map_err(|_| Error::FunctionTooLong { function: self.context.name.to_string() })?;
             }
         }
-        Ok(self.code)
+        Ok(())
     }
 
     /// What is emitted of a block: instructions with code, and moves.
@@ -122,9 +167,7 @@ impl<'a> Emitter<'a> {
                     match inst.op {
                         Op::Jump => {
                             let to = self.destination(self.func.block_succs(block)[0]);
-                            if Some(to) != next {
-                                self.jump(to);
-                            }
+                            self.go(to, next);
                         }
                         Op::Branch(test) => {
                             let succs = self.func.block_succs(block);
@@ -163,12 +206,27 @@ impl<'a> Emitter<'a> {
         self.put(Insn::default());
     }
 
+    /// Goes on at `to`, which may be what comes next anyway.
+    fn go(&mut self, to: MachineBlock, next: Option<MachineBlock>) {
+        if Some(to) == next {
+            self.entered[to.index()] = true;
+        } else {
+            self.jump(to);
+        }
+    }
+
     fn jump(&mut self, to: MachineBlock) {
         if let Some(Instruction { op: Op::Return, .. }) = self.only_item(to) {
             return self.put(Insn::exit());
         }
-        self.jumps.push((self.code.insns.len(), to));
+        self.jump_from_here(to);
         self.put(if self.long { Insn::jump_long(0) } else { Insn::jump(0) });
+    }
+
+    /// The next instruction is a jump to `to`.
+    fn jump_from_here(&mut self, to: MachineBlock) {
+        self.entered[to.index()] = true;
+        self.jumps.push((self.code.insns.len(), to));
     }
 
     fn branch(
@@ -180,9 +238,7 @@ impl<'a> Emitter<'a> {
         next: Option<MachineBlock>,
     ) -> Result<(), Error> {
         if then == otherwise {
-            if Some(then) != next {
-                self.jump(then);
-            }
+            self.go(then, next);
             return Ok(());
         }
         let (test, then, otherwise) = match self.inverse(test) {
@@ -195,14 +251,13 @@ impl<'a> Emitter<'a> {
             self.jump(then);
         } else if Some(then) == next {
             // A test that has no inverse skips the jump instead.
+            self.entered[then.index()] = true;
             self.test(test, allocs, 1)?;
         } else {
-            self.jumps.push((self.code.insns.len(), then));
+            self.jump_from_here(then);
             self.test(test, allocs, 0)?;
         }
-        if Some(otherwise) != next {
-            self.jump(otherwise);
-        }
+        self.go(otherwise, next);
         Ok(())
     }
 

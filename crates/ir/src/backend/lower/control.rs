@@ -44,21 +44,23 @@ impl Lowering<'_> {
         let cond = self.resolve(cond);
         match self.def(cond) {
             Some(InstData::Compare { cond, args: [a, b] }) => self.comparison(*cond, *a, *b),
-            _ => self.comparison_imm(crate::Cond::Ne, cond, 0),
+            _ => self.comparison_imm(crate::Cond::Ne, cond, 0, false),
         }
     }
 
     fn comparison(&mut self, mut cond: crate::Cond, a: Value, b: Value) -> Condition {
+        // An alias of `a` may be of another type.
+        let narrow = self.is_i32(a);
         let (mut a, mut b) = (self.resolve(a), self.resolve(b));
         if self.constant(a).is_some() && self.constant(b).is_none() {
             std::mem::swap(&mut a, &mut b);
             cond = swapped(cond);
         }
         if let Some(n) = self.constant(b) {
-            return self.comparison_imm(cond, a, n);
+            return self.comparison_imm(cond, a, n, narrow);
         }
         let signed = is_signed(cond);
-        let (width, left, right) = match self.is_i32(a) {
+        let (width, left, right) = match narrow {
             false => (Width::W64, self.need_or_pointer(a), self.need_or_pointer(b)),
             // The upper halves are zero, so all 64 bits may be compared.
             true if !signed => (Width::W64, self.need(a), self.need(b)),
@@ -69,14 +71,15 @@ impl Lowering<'_> {
     }
 
     /// `n`: the constant as it stands in a register, an `I32` zero-extended.
-    fn comparison_imm(&mut self, cond: crate::Cond, a: Value, n: i64) -> Condition {
+    /// `narrow`: `a` counts as an `I32`.
+    fn comparison_imm(&mut self, cond: crate::Cond, a: Value, n: i64, narrow: bool) -> Condition {
         if n == 0
             && matches!(cond, crate::Cond::Eq | crate::Cond::Ne)
             && let Some(c) = self.bit_test(a, cond == crate::Cond::Eq)
         {
             return c;
         }
-        if !self.is_i32(a) {
+        if !narrow {
             let left = self.need_or_pointer(a);
             return self.by_number(cond, Width::W64, left, n);
         }

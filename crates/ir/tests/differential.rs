@@ -1,0 +1,83 @@
+//! What the back end makes of random programs does on the kernel what the
+//! evaluator says: same result, same memory.
+//!
+//! Runs 2,000 programs; `SKEP_DIFFERENTIAL_PROGRAMS` sets another number and
+//! `SKEP_DIFFERENTIAL_SEED` the first of them. Needs the right to load programs.
+
+mod generate;
+mod kernel_run;
+
+use generate::{STATE_BYTES, Shape};
+use ir::eval::{Environment, EvalError, Evaluator};
+use ir::{Error, Func, Map, Module, Options};
+use isa::uapi::helper;
+use kernel_run::Loaded;
+
+/// The helpers that generated programs call.
+struct Kernel;
+
+impl Environment for Kernel {
+    fn call_helper(&mut self, number: u32, args: &[u64], evaluator: &mut Evaluator<'_>) -> Result<u64, EvalError> {
+        match (number, args) {
+            (helper::probe_read_kernel, &[to, len, from]) => {
+                let bytes = evaluator.memory.read(from, len as u32)?.to_vec();
+                evaluator.memory.bytes_mut(to, len as u32)?.copy_from_slice(&bytes);
+                Ok(0)
+            }
+            (helper::map_lookup_elem, &[map, key]) => {
+                let map = evaluator.map_of(map).ok_or(EvalError::Helper(number))?;
+                match evaluator.memory.read(key, 4)? {
+                    [0, 0, 0, 0] => evaluator.map_value(map),
+                    _ => Ok(0),
+                }
+            }
+            _ => Err(EvalError::Helper(number)),
+        }
+    }
+}
+
+/// What a program returns (a socket filter: 32 bits) and leaves in its map.
+fn evaluate(module: &Module) -> Result<(u32, Vec<u8>), EvalError> {
+    let mut evaluator = Evaluator::new(module, 1_000_000);
+    let context = evaluator.memory.allocate(vec![0; 192]);
+    let result = evaluator.call(Func::from_u32(0), &[context], &mut Kernel)?;
+    let state = evaluator.map_value(Map::from_u32(0))?;
+    Ok((result as u32, evaluator.memory.read(state, STATE_BYTES)?.to_vec()))
+}
+
+fn shape(seed: u64) -> Shape {
+    Shape { size: 10 + (seed % 13) as usize * 12, helpers: seed % 2 == 0, calls: seed % 5 == 0 }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// Compiles, loads and runs `module`, and compares with `expected`.
+fn check(module: &Module, isa: u8, expected: &(u32, Vec<u8>), what: &str) {
+    let object = match ir::generate(module, &Options { isa }) {
+        // Older instruction sets have no atomics that fetch.
+        Err(Error::Isa { isa, .. }) => ir::generate(module, &Options { isa }),
+        result => result,
+    };
+    let object = object.unwrap_or_else(|e| panic!("{what}: {e}\n{module}"));
+    let loaded =
+        Loaded::new(&object).unwrap_or_else(|e| panic!("{what}: {e}\n{module}\n{}", kernel_run::listing(&object)));
+    let result = loaded.run(&module.maps[Map::from_u32(0)].initial);
+    assert_eq!(&result, expected, "{what}\n{module}\n{}", kernel_run::listing(&object));
+}
+
+#[test]
+fn compiled_programs_do_what_the_evaluator_does() {
+    if let Some(reason) = kernel_run::missing() {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let (first, programs) = (number("SKEP_DIFFERENTIAL_SEED", 0), number("SKEP_DIFFERENTIAL_PROGRAMS", 2_000));
+    for seed in first..first + programs {
+        let module = generate::module(seed, shape(seed));
+        let expected = evaluate(&module).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{module}"));
+        let isa = 1 + (seed % 4) as u8;
+        check(&module, isa, &expected, &format!("seed {seed}, isa v{isa}"));
+    }
+}
