@@ -1,0 +1,136 @@
+//! Script text → a plan with its compiled object, and what went wrong on the way.
+
+use std::io::{IsTerminal, Read};
+
+use anyhow::{Context, Result, bail};
+use bt::{Compiled, Diagnostic, Host};
+use object::plan::Plan;
+use runtime::Timings;
+
+use crate::flags::{Args, Stage};
+use crate::host::LiveHost;
+use crate::{print, say};
+
+/// A script by the name that messages call it.
+pub struct Script {
+    pub name: String,
+    pub text: String,
+}
+
+/// The script that the command line names.
+pub fn read_script(args: &Args) -> Result<Script> {
+    if let Some(text) = &args.expression {
+        return Ok(Script { name: "stdin".into(), text: text.clone() });
+    }
+    let Some(file) = &args.file else {
+        bail!("no script: give one with -e 'PROGRAM', or name a file (- for standard input)");
+    };
+    let mut bytes = Vec::new();
+    let name = if file == "-" {
+        std::io::stdin().lock().read_to_end(&mut bytes).context("reading the script from standard input")?;
+        "stdin".to_string()
+    } else {
+        bytes = std::fs::read(file).with_context(|| format!("cannot read the script {file}"))?;
+        file.clone()
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Script { name, text }),
+        Err(error) => {
+            bail!("the script {name} is not UTF-8 text: byte {} is none", error.utf8_error().valid_up_to())
+        }
+    }
+}
+
+/// Shows diagnostics on standard error, as colourful as it can take.
+pub fn show(script: &Script, diagnostics: &[Diagnostic], args: &Args) {
+    let color = std::io::stderr().is_terminal();
+    for diagnostic in diagnostics {
+        match diagnostic.severity {
+            bt::Severity::Error => {}
+            bt::Severity::Warning if args.no_warnings => continue,
+            bt::Severity::Note if !args.verbose => continue,
+            bt::Severity::Warning | bt::Severity::Note => {}
+        }
+        say(&diagnostic.render(&script.name, &script.text, color));
+    }
+}
+
+/// The settings that the environment and the command line make; `child` is the process that `-c` started.
+pub fn options(args: &Args, child: Option<u32>) -> Result<bt::Options> {
+    let mut options = bt::Options {
+        params: args.positional.clone(),
+        pid: args.pid,
+        cpid: child,
+        unsafe_allowed: args.allow_unsafe,
+        ..bt::Options::default()
+    };
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    options.config.set_from_env(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+    Ok(options)
+}
+
+/// What became of a script.
+pub enum Outcome {
+    Plan(Box<Plan>, bt::Config),
+    /// A stage was shown instead.
+    Shown,
+    /// Errors were shown.
+    Wrong,
+}
+
+/// Compiles a script for this machine. `child` is the pid of the command that `-c` will run.
+pub fn compile(
+    script: &Script,
+    args: &Args,
+    host: &LiveHost,
+    options: &bt::Options,
+    timings: &mut Timings,
+) -> Result<Outcome> {
+    if args.emit == Some(Stage::Ast) {
+        let parse = bt::parser::ParseOptions { positional: &args.positional };
+        let (tree, diagnostics) = bt::parser::parse(&script.text, &parse);
+        show(script, &diagnostics, args);
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return Ok(Outcome::Wrong);
+        }
+        print(&bt::print_script(&tree));
+        return Ok(Outcome::Shown);
+    }
+    let compiled = timings.time("front end", || bt::compile(&script.name, &script.text, host, options));
+    let Compiled { mut module, mut plan, config, warnings } = match compiled {
+        Ok(compiled) => compiled,
+        Err(diagnostics) => {
+            show(script, &diagnostics, args);
+            return Ok(Outcome::Wrong);
+        }
+    };
+    show(script, &warnings, args);
+    if args.emit == Some(Stage::Ir) {
+        print(&module.to_string());
+        return Ok(Outcome::Shown);
+    }
+    timings.time("optimise", || ir::optimize(&mut module));
+    if args.emit == Some(Stage::IrOpt) {
+        print(&module.to_string());
+        return Ok(Outcome::Shown);
+    }
+    let target = ir::Options { isa: instruction_set(host) };
+    plan.object = timings.time("emit", || ir::generate(&module, &target))?;
+    if args.emit == Some(Stage::Asm) {
+        print(&ir::assembly(&plan.object));
+        return Ok(Outcome::Shown);
+    }
+    Ok(Outcome::Plan(Box::new(plan), config))
+}
+
+/// The newest version of the instruction set that this kernel is known to
+/// take, by its release: trying costs a system call each start.
+fn instruction_set(host: &LiveHost) -> u8 {
+    match host.kernel_version() {
+        version if version >= (6, 6, 0) => 4,
+        version if version >= (5, 12, 0) => 3,
+        _ => 2,
+    }
+}

@@ -1,0 +1,123 @@
+//! `skep run`: a script, compiled, attached and shown until it ends.
+
+use std::ffi::OsString;
+use std::fs::File;
+
+use anyhow::{Context, Result, bail};
+use bt::{Diagnostic, ast};
+use runtime::{Sink, Timings};
+use view::Encoding;
+
+use crate::compile::{self, Outcome, Script};
+use crate::flags::Args;
+use crate::host::LiveHost;
+use crate::{USAGE, list, print, say, version};
+
+/// Exit code when the kernel refuses to load or attach.
+const REFUSED: u8 = 255;
+
+pub fn command(args: impl Iterator<Item = OsString>) -> Result<u8> {
+    let args = Args::parse(args)?;
+    if args.help {
+        print(&crate::help());
+        return Ok(0);
+    }
+    start(args)
+}
+
+/// The command line of bpftrace, which has no subcommands.
+pub fn as_bpftrace(args: impl Iterator<Item = OsString>) -> Result<u8> {
+    let args = Args::parse(args)?;
+    if args.help {
+        print(&format!(
+            "USAGE:\n  bpftrace [flags] FILE [PARAMS]\n  bpftrace [flags] -e 'PROGRAM' [PARAMS]\n  bpftrace -l [PATTERN]\n\nThis is skep {}.\n\nFLAGS:\n{}",
+            env!("CARGO_PKG_VERSION"),
+            crate::flags::help()
+        ));
+        return Ok(0);
+    }
+    start(args)
+}
+
+fn start(args: Args) -> Result<u8> {
+    if args.version {
+        print(&version());
+        return Ok(0);
+    }
+    if args.info {
+        return crate::doctor::info();
+    }
+    if args.list {
+        return list::run(&args);
+    }
+    let script = compile::read_script(&args)?;
+    run(&script, args)
+}
+
+fn run(script: &Script, args: Args) -> Result<u8> {
+    let mut timings = Timings::default();
+    if let Some(pid) = args.pid
+        && !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    {
+        bail!("there is no process {pid} (-p)");
+    }
+    let child = match &args.command {
+        Some(command) => {
+            Some(kernel::Child::start(command).with_context(|| format!("cannot start '{command}' (-c)"))?)
+        }
+        None => None,
+    };
+    let host = LiveHost::new();
+    let options = compile::options(&args, child.as_ref().map(kernel::Child::pid))?;
+    let (plan, config) = match compile::compile(script, &args, &host, &options, &mut timings)? {
+        Outcome::Plan(plan, config) => (plan, config),
+        Outcome::Shown => return Ok(0),
+        Outcome::Wrong => return Ok(USAGE),
+    };
+    let output = match &args.output {
+        Some(file) => Sink::File(File::create(file).with_context(|| format!("cannot write to {file} (-o)"))?),
+        None => Sink::Stdout,
+    };
+    let options = runtime::Options {
+        encoding: if args.json { Encoding::Json } else { Encoding::Text },
+        output,
+        quiet: args.quiet,
+        verbose: args.verbose,
+        pid: args.pid,
+        child,
+        print_maps_on_exit: config.print_maps_on_exit,
+        max_cat_bytes: config.max_cat_bytes as usize,
+        timings,
+        ..runtime::Options::default()
+    };
+    match runtime::run(*plan, options) {
+        Ok(outcome) => {
+            if args.timings {
+                say(&outcome.timings.to_string());
+            }
+            Ok(outcome.exit_code)
+        }
+        Err(error) => {
+            show_refusal(script, &args, &error);
+            Ok(REFUSED)
+        }
+    }
+}
+
+/// Shows why the kernel did not do what the script asks, at the place in the
+/// script that it is about.
+fn show_refusal(script: &Script, args: &Args, error: &runtime::Error) {
+    let mut diagnostic = match error.span() {
+        Some(span) => Diagnostic::error(ast::Span { start: span.start, end: span.end }, error.to_string()),
+        None => Diagnostic::global(error.to_string()),
+    };
+    diagnostic.hints.extend(error.hint().map(String::from));
+    if let Some(log) = error.log() {
+        if args.verbose {
+            say(&format!("{log}\n"));
+        } else {
+            diagnostic.hints.push("-v shows the log of the kernel's verifier".into());
+        }
+    }
+    compile::show(script, &[diagnostic], args);
+}
