@@ -139,7 +139,7 @@ impl<'d> Btf<'d> {
         // Before kind_flag (Linux 5.0), a bit field was a narrow integer type.
         if bit_size.is_none()
             && let Some(int) = self.resolve(member.ty)?.int()
-            && (u32::from(int.bits) != int.size * 8 || int.bit_offset != 0)
+            && (u64::from(int.bits) != u64::from(int.size) * 8 || int.bit_offset != 0)
             && int.bits != 0
             && int.size <= 16
         {

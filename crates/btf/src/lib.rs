@@ -16,6 +16,7 @@
 //!
 //! Source: Linux `Documentation/bpf/btf.rst`, `include/uapi/linux/btf.h`.
 
+mod attach;
 mod c_name;
 mod error;
 pub mod ext;
@@ -25,6 +26,7 @@ mod reader;
 mod types;
 mod writer;
 
+pub use attach::{ITERATOR_CONTEXT_PREFIX, RAW_TRACEPOINT_PREFIX, RawTracepoint};
 pub use error::Error;
 pub use kind::Kind;
 pub use layout::{Field, POINTER_SIZE};

@@ -162,7 +162,7 @@ impl<'d> Btf<'d> {
     }
 
     /// The text at an offset of the strings (the base's included).
-    pub fn string<'b>(&'b self, offset: u32) -> Result<&'b str, Error> {
+    pub fn string(&self, offset: u32) -> Result<&str, Error> {
         if offset < self.first_string
             && let Some(base) = self.base
         {

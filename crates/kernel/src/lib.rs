@@ -10,6 +10,7 @@ mod cpus;
 mod directory;
 pub mod elf_symbols;
 mod error;
+mod features;
 mod file_map;
 pub mod functions;
 pub mod glob;
@@ -17,6 +18,8 @@ pub mod kallsyms;
 pub mod kernel_types;
 mod interruptible;
 mod link;
+mod load;
+pub mod list;
 mod map;
 mod mapping;
 pub mod process;
@@ -36,7 +39,9 @@ mod verdict;
 pub use cpus::{online as online_cpus, possible as possible_cpus};
 pub use error::{Errno, Error};
 pub use interruptible::InterruptibleWriter;
+pub use features::{Feature, Features, FindType};
 pub use link::{Attacher, Link, read_iterator};
+pub use load::{LoadOptions, Loaded};
 pub use map::{Entries, MMAPABLE, Map, MappedArray, Update};
 pub use program::{
     Info, LoadError, Program, Spec, Statistics, TestInput, TestOutput, Types, all as all_programs, load_btf, module_btf,
