@@ -4,14 +4,18 @@
 //! Out: an [`ir::Module`] with a plan of where its programs attach and what they
 //! send, or diagnostics that point at the text. Makes no system calls.
 
+pub mod arch;
 pub mod ast;
 mod diagnostic;
 mod host;
 mod lexer;
 pub mod parser;
 mod print;
+mod syscalls;
 pub mod types;
+pub mod usdt;
 
 pub use diagnostic::{Diagnostic, Severity, suggest};
 pub use host::*;
 pub use print::print_script;
+pub use syscalls::{syscall_name, syscall_number};
