@@ -1,7 +1,9 @@
 //! Writing to a reader that may stand still without becoming deaf to signals.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 /// How long a reader that takes nothing holds us up once we were interrupted, in milliseconds.
 const GRACE_MS: libc::c_int = 500;
@@ -10,7 +12,7 @@ const GRACE_MS: libc::c_int = 500;
 const PIPE_BYTES: usize = 4096;
 
 /// A writer on a descriptor that may block, like a pipe or a terminal. It waits for the
-/// reader, but once `interrupt` polls readable no longer than half a second a piece; then it
+/// reader, but once the session was interrupted no longer than half a second a piece; then it
 /// fails with [`io::ErrorKind::TimedOut`], so that a session whose reader stands still can be ended.
 ///
 /// The descriptor is not made non-blocking, because that would change it
@@ -19,19 +21,21 @@ const PIPE_BYTES: usize = 4096;
 pub struct InterruptibleWriter {
     fd: OwnedFd,
     interrupt: OwnedFd,
+    interrupted: Rc<Cell<bool>>,
     /// Regular files never block for long; they are written in large pieces.
     may_block: bool,
 }
 
 impl InterruptibleWriter {
-    /// A writer on `fd` that heeds `interrupt` (a signalfd, which it does not read from).
-    pub fn new(fd: OwnedFd, interrupt: OwnedFd) -> InterruptibleWriter {
+    /// A writer on `fd`. Interrupted is it once `interrupted` says so, or `interrupt` (a
+    /// signalfd, which it does not read from) polls readable.
+    pub fn new(fd: OwnedFd, interrupt: OwnedFd, interrupted: Rc<Cell<bool>>) -> InterruptibleWriter {
         // SAFETY: all zeros is a valid `stat`.
         let mut status: libc::stat = unsafe { std::mem::zeroed() };
         // SAFETY: `status` is live and writable.
         let known = unsafe { libc::fstat(fd.as_raw_fd(), &mut status) } == 0;
         let may_block = !(known && status.st_mode & libc::S_IFMT == libc::S_IFREG);
-        InterruptibleWriter { fd, interrupt, may_block }
+        InterruptibleWriter { fd, interrupt, interrupted, may_block }
     }
 
     /// Waits until the descriptor takes something.
@@ -45,14 +49,13 @@ impl InterruptibleWriter {
             let count = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
             if count < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
         };
-        poll(&mut fds, -1)?;
-        if fds[0].revents == 0 && fds[1].revents != 0 {
-            poll(&mut fds[..1], GRACE_MS)?;
-            if fds[0].revents == 0 {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
+        if !self.interrupted.get() {
+            poll(&mut fds, -1)?;
         }
-        Ok(())
+        if fds[0].revents == 0 {
+            poll(&mut fds[..1], GRACE_MS)?;
+        }
+        if fds[0].revents == 0 { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 }
 
@@ -83,7 +86,17 @@ mod tests {
         let (_reader, writer) = io::pipe().unwrap();
         let (interrupt, mut interrupting) = io::pipe().unwrap();
         interrupting.write_all(b"x").unwrap();
-        let mut writer = InterruptibleWriter::new(writer.into(), interrupt.into());
+        let mut writer = InterruptibleWriter::new(writer.into(), interrupt.into(), Rc::default());
+        let error = writer.write_all(&vec![0; 1 << 20]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_session_known_to_be_interrupted_does_not_wait_either() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let (interrupt, _interrupting) = io::pipe().unwrap();
+        let interrupted = Rc::new(Cell::new(true));
+        let mut writer = InterruptibleWriter::new(writer.into(), interrupt.into(), interrupted);
         let error = writer.write_all(&vec![0; 1 << 20]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -93,7 +106,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let (interrupt, _interrupting) = io::pipe().unwrap();
         let writing = std::thread::spawn(move || {
-            InterruptibleWriter::new(writer.into(), interrupt.into()).write_all(&vec![7; 1 << 20])
+            InterruptibleWriter::new(writer.into(), interrupt.into(), Rc::default()).write_all(&vec![7; 1 << 20])
         });
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).unwrap();
@@ -106,7 +119,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let (interrupt, _interrupting) = io::pipe().unwrap();
         drop(reader);
-        let mut writer = InterruptibleWriter::new(writer.into(), interrupt.into());
+        let mut writer = InterruptibleWriter::new(writer.into(), interrupt.into(), Rc::default());
         assert_eq!(writer.write_all(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

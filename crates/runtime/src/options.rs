@@ -1,0 +1,56 @@
+//! What a user wants of a session besides the script itself.
+
+use std::fs::File;
+use std::io::Write;
+
+use view::Encoding;
+
+use crate::Timings;
+
+/// How to run a session. [`Options::default`] is what `skep run` does without flags.
+pub struct Options {
+    pub encoding: Encoding,
+    pub output: Sink,
+    /// Where warnings, `Attached N probes` and `Lost N events` go.
+    pub diagnostics: Box<dyn Write>,
+    /// Do not say how many probes are attached.
+    pub quiet: bool,
+    /// Say more: failed reads of memory, lost stacks, truncated strings with counts.
+    pub verbose: bool,
+    /// End when this process ends.
+    pub pid: Option<u32>,
+    /// A command that is held until all probes are attached; the session ends when it ends.
+    pub child: Option<kernel::Child>,
+    /// Show all maps that are not empty at the end.
+    pub print_maps_on_exit: bool,
+    /// `cat()` writes no more of a file than this.
+    pub max_cat_bytes: usize,
+    /// Phases that came before, so that `Outcome` has all.
+    pub timings: Timings,
+}
+
+/// Where output goes.
+pub enum Sink {
+    /// Standard output, which may be a pipe that nobody reads for a while.
+    Stdout,
+    File(File),
+    /// Anything else; it must not block.
+    Writer(Box<dyn Write>),
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            encoding: Encoding::Text,
+            output: Sink::Stdout,
+            diagnostics: Box::new(std::io::stderr()),
+            quiet: false,
+            verbose: false,
+            pid: None,
+            child: None,
+            print_maps_on_exit: true,
+            max_cat_bytes: 10_240,
+            timings: Timings::default(),
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The order of a session: load, BEGIN, attach, events, detach, END, maps.
+
+use std::cell::{Cell, OnceCell};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use kernel::{
+    Attacher, Child, InterruptibleWriter, Link, LoadOptions, Loaded, Poll, Program, Ring, Signals, TestInput,
+};
+use object::plan::{Attach, Plan, Probe};
+use view::Output;
+
+use crate::actions::Actor;
+use crate::events::Events;
+use crate::maps::Selection;
+use crate::report::Report;
+use crate::{Error, Options, Sink, Timings};
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// 0, or what the script gave to `exit()`.
+    pub exit_code: i32,
+    /// Phases, those of [`Options::timings`] first.
+    pub timings: Timings,
+}
+
+/// Records handled between two looks at signals.
+const BATCH: usize = 4096;
+
+/// After the end is asked for, what waits in the ring is handled for no longer than this.
+const LAST_DRAIN: Duration = Duration::from_millis(500);
+
+/// The name of the environment variable that asks for a line on standard output once all
+/// probes are attached, and the line itself (bpftrace's test suite waits for it).
+const NOTIFY_ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
+
+/// Runs a plan to its end.
+///
+/// Ends when the script says `exit()`, on SIGINT or SIGTERM, when the child or the watched process has
+/// ended, when the output is closed, and at once if there is nothing to wait for.
+///
+/// # Errors
+/// The kernel refuses a map, a program or an attachment, or the output cannot be
+/// written. Nothing stays attached.
+pub fn run(plan: &Plan, options: Options) -> Result<Outcome, Error> {
+    let Options {
+        encoding,
+        output,
+        diagnostics,
+        quiet,
+        verbose,
+        pid,
+        child,
+        print_maps_on_exit,
+        max_cat_bytes,
+        mut timings,
+    } = options;
+    check(plan)?;
+    let events = Events::new(&plan.events).map_err(|error| Error::Plan(error.to_string()))?;
+    // Before anything runs, so that an early Ctrl-C ends the session in order.
+    let signals = Signals::catch(&caught_signals(plan))?;
+    let loaded = timings
+        .time("load", || Loaded::new(&plan.object, LoadOptions { line_info: verbose }))
+        .map_err(|error| load_error(plan, error))?;
+    let counters = match plan.counters.and_then(|index| loaded.map(index)) {
+        Some(map) => Some(map.mmap()?),
+        None => None,
+    };
+    let ring = match plan.ring.and_then(|index| loaded.map(index)) {
+        Some(map) => Some(Ring::new(map)?),
+        None => None,
+    };
+    let interrupted = Rc::new(Cell::new(false));
+    let (writer, eager) = writer(output, &signals, &interrupted)?;
+    let output = Output::new(encoding, writer);
+    let mut actor = Actor::new(plan, events, &loaded.maps, counters.as_ref(), output, diagnostics);
+    actor.max_cat_bytes = max_cat_bytes;
+    let mut session =
+        Session { plan, loaded: &loaded, actor, ring, signals, report: Report::new(plan), child, eager, interrupted };
+
+    timings.time("begin", || session.run_probes(|attach| *attach == Attach::Begin))?;
+    let links = timings.time("attach", || session.attach_all())?;
+    session.tell_attached(quiet);
+    if let Some(child) = &mut session.child {
+        child.release()?;
+    }
+    session.wait_for_end(pid)?;
+    timings.time("detach", || drop(links));
+    session.finish(print_maps_on_exit, verbose)?;
+    let exit_code = session.actor.exit.unwrap_or(0);
+    Ok(Outcome { exit_code, timings })
+}
+
+struct Session<'p> {
+    plan: &'p Plan,
+    loaded: &'p Loaded,
+    actor: Actor<'p>,
+    ring: Option<Ring>,
+    signals: Signals,
+    report: Report,
+    child: Option<Child>,
+    /// Output is watched by someone: written out after every batch, not only when the ring is empty.
+    eager: bool,
+    /// SIGINT or SIGTERM came. Shared with the writer of the output.
+    interrupted: Rc<Cell<bool>>,
+}
+
+/// What the poll tells of.
+mod token {
+    pub const RING: u64 = 0;
+    pub const SIGNALS: u64 = 1;
+    pub const PROCESS: u64 = 2;
+}
+
+impl Session<'_> {
+    /// Runs the programs of probes that are run by us, in the order of the plan.
+    fn run_probes(&mut self, wanted: impl Fn(&Attach) -> bool) -> Result<(), Error> {
+        for probe in self.plan.probes.iter().filter(|probe| wanted(&probe.attach)) {
+            self.program(probe)?.test_run(TestInput::default())?;
+        }
+        Ok(())
+    }
+
+    fn program(&self, probe: &Probe) -> Result<&Program, Error> {
+        let program = self.loaded.programs.get(probe.program as usize);
+        program.ok_or_else(|| Error::Plan(format!("{} has no program {}", probe.name, probe.program)))
+    }
+
+    /// Attaches what is to be attached, in the order of the plan.
+    fn attach_all(&mut self) -> Result<Vec<Link>, Error> {
+        // Opened by the first tracepoint: other probes do not need tracefs.
+        let tracefs = OnceCell::new();
+        let tracepoint_id = |category: &str, name: &str| {
+            if tracefs.get().is_none() {
+                let _ = tracefs.set(kernel::tracefs::Tracefs::open()?);
+            }
+            match tracefs.get() {
+                Some(tracefs) => tracefs.event_id(category, name),
+                None => Err(kernel::Error::refused("open tracefs", "it went away")),
+            }
+        };
+        let attacher = Attacher::new(&tracepoint_id);
+        let mut links = Vec::with_capacity(self.plan.probes.len());
+        for probe in self.plan.probes.iter().filter(|probe| is_attached(&probe.attach)) {
+            let link = attacher.attach(self.program(probe)?, &probe.attach, &[]);
+            let failed = |error| Error::Attach { probe: probe.name.clone(), span: probe.span, error };
+            links.push(link.map_err(failed)?);
+        }
+        Ok(links)
+    }
+
+    /// Says how many of the user's probes are attached.
+    fn tell_attached(&mut self, quiet: bool) {
+        let count: u64 = self.plan.probes.iter().map(|probe| u64::from(probe.stands_for)).sum();
+        if !quiet {
+            match self.actor.output.encoding() {
+                view::Encoding::Json => self.actor.output.attached_probes(count),
+                view::Encoding::Text => {
+                    let unit = if count == 1 { "probe" } else { "probes" };
+                    self.actor.diagnose(&format!("Attached {count} {unit}"));
+                }
+            }
+        }
+        if std::env::var_os(NOTIFY_ATTACHED).is_some() {
+            self.actor.output.flush();
+            let mut stdout = io::stdout();
+            // Whoever asked for it and went away does not miss it.
+            let _ = writeln!(stdout, "{NOTIFY_ATTACHED}").and_then(|()| stdout.flush());
+        }
+        self.actor.output.flush();
+    }
+
+    /// Handles events until there is a reason to end.
+    fn wait_for_end(&mut self, pid: Option<u32>) -> Result<(), Error> {
+        // What BEGIN sent, `exit()` perhaps.
+        self.handle_batch();
+        let failed = |errno| Error::Kernel(kernel::Error::system("wait for events", errno));
+        let poll = Poll::new().map_err(failed)?;
+        if let Some(ring) = &self.ring {
+            poll.add(ring.as_fd(), token::RING).map_err(failed)?;
+        }
+        poll.add(self.signals.as_fd(), token::SIGNALS).map_err(failed)?;
+        let watched = match (&self.child, pid) {
+            (Some(child), _) => Some(child.as_fd().try_clone_to_owned()),
+            (None, Some(pid)) => kernel::pidfd_open(pid).ok().map(Ok),
+            (None, None) => None,
+        };
+        let watched = watched.transpose().map_err(|error| kernel::Error::io("watch the process", &error))?;
+        if let Some(process) = &watched {
+            poll.add(process.as_fd(), token::PROCESS).map_err(failed)?;
+        }
+        // A watched process that is gone already.
+        let mut ended = pid.is_some() && watched.is_none();
+        let mut ready = Vec::new();
+        while !ended && self.goes_on() {
+            poll.wait(None, &mut ready).map_err(failed)?;
+            self.take_signals()?;
+            self.handle_batch();
+            ended = ready.contains(&token::PROCESS);
+        }
+        Ok(())
+    }
+
+    /// Whether anything may still happen that the script wants to know.
+    fn goes_on(&self) -> bool {
+        self.plan.probes.iter().any(|probe| keeps_alive(&probe.attach)) && !self.is_over()
+    }
+
+    /// Whether the end was asked for.
+    fn is_over(&self) -> bool {
+        self.interrupted.get() || self.actor.exit.is_some() || self.actor.output.is_closed()
+    }
+
+    /// Looks at the signals that came. A second one while the session ends takes
+    /// the default way: see [`Session::finish`].
+    fn take_signals(&mut self) -> Result<(), Error> {
+        while let Some((signal, _)) = self.signals.next() {
+            if matches!(signal, libc::SIGINT | libc::SIGTERM) {
+                self.interrupted.set(true);
+            }
+            self.run_probes(|attach| *attach == Attach::Signal(signal))?;
+        }
+        Ok(())
+    }
+
+    /// Handles the records that wait, at most [`BATCH`].
+    fn handle_batch(&mut self) {
+        let Some(ring) = &mut self.ring else { return };
+        let actor = &mut self.actor;
+        let count = ring.drain(BATCH, |record| actor.handle(record));
+        if self.eager || count < BATCH {
+            self.actor.output.flush();
+        }
+        self.tell_lost(false);
+    }
+
+    /// Handles all records that wait, until `deadline` or another signal.
+    fn drain(&mut self, deadline: Instant) {
+        let signalled = self.interrupted.get();
+        while let Some(ring) = &mut self.ring {
+            let actor = &mut self.actor;
+            let count = ring.drain(BATCH, |record| actor.handle(record));
+            let again = !signalled || self.signals.next().is_none();
+            if count == 0 || !again || self.actor.output.is_closed() || Instant::now() > deadline {
+                break;
+            }
+        }
+        self.actor.output.flush();
+    }
+
+    fn tell_lost(&mut self, now: bool) {
+        let lost = self.report.newly_lost(self.plan, self.actor.counters, now);
+        if lost > 0 {
+            self.actor.output.lost_events(lost);
+            self.actor.diagnose(&format!("Lost {lost} events"));
+        }
+    }
+
+    /// What is left to do once nothing is attached any more.
+    fn finish(&mut self, print_maps: bool, verbose: bool) -> Result<(), Error> {
+        self.drain(Instant::now() + LAST_DRAIN);
+        let exit = self.actor.exit;
+        self.run_probes(|attach| *attach == Attach::End)?;
+        self.drain(Instant::now() + LAST_DRAIN);
+        // An `exit()` in END changes nothing.
+        self.actor.exit = exit.or(self.actor.exit);
+        self.actor.output.end_of_events();
+        if print_maps {
+            for index in 0..self.plan.maps.len() {
+                self.actor.print_map(index, Selection::default());
+            }
+        }
+        self.actor.output.flush();
+        self.tell_lost(true);
+        let counters = self.actor.counters;
+        self.report.warn(self.plan, counters, verbose, &mut self.actor.diagnostics);
+        match self.actor.output.take_error() {
+            // The reader stood still and the user asked for the end.
+            Some(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+            Some(error) => Err(Error::Output(error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a probe is attached, as opposed to run by us.
+fn is_attached(attach: &Attach) -> bool {
+    !matches!(attach, Attach::Begin | Attach::End | Attach::Signal(_))
+}
+
+/// Whether a probe may fire later. An iterator has run to its end once it is attached.
+fn keeps_alive(attach: &Attach) -> bool {
+    !matches!(attach, Attach::Begin | Attach::End | Attach::Iter { pin: None })
+}
+
+/// SIGINT, SIGTERM and those that the script has probes for.
+fn caught_signals(plan: &Plan) -> Vec<i32> {
+    let of_probes = plan.probes.iter().filter_map(|probe| match probe.attach {
+        Attach::Signal(signal) => Some(signal),
+        _ => None,
+    });
+    [libc::SIGINT, libc::SIGTERM].into_iter().chain(of_probes).collect()
+}
+
+/// Every index in the plan that would otherwise be an empty session without a word.
+fn check(plan: &Plan) -> Result<(), Error> {
+    let maps = plan.object.maps.len();
+    let named = [("ring", plan.ring), ("stacks", plan.stacks), ("counters", plan.counters)];
+    for (what, index) in named {
+        if index.is_some_and(|index| index.0 as usize >= maps) {
+            return Err(Error::Plan(format!("there is no map for the {what}")));
+        }
+    }
+    match plan.maps.iter().find(|view| view.map.0 as usize >= maps) {
+        Some(view) => Err(Error::Plan(format!("there is no map for {}", view.name))),
+        None => Ok(()),
+    }
+}
+
+/// The writer that output goes to, and whether someone watches it as it comes.
+fn writer(sink: Sink, signals: &Signals, interrupted: &Rc<Cell<bool>>) -> Result<(Box<dyn Write>, bool), Error> {
+    let duplicate = |fd: &dyn AsFd| {
+        fd.as_fd().try_clone_to_owned().map_err(|error| Error::Kernel(kernel::Error::io("open the output", &error)))
+    };
+    Ok(match sink {
+        Sink::Stdout => {
+            let stdout = io::stdout();
+            let terminal = stdout.is_terminal();
+            let writer = InterruptibleWriter::new(duplicate(&stdout)?, duplicate(signals)?, Rc::clone(interrupted));
+            (Box::new(writer), terminal)
+        }
+        Sink::File(file) => (Box::new(file), false),
+        Sink::Writer(writer) => (writer, false),
+    })
+}
+
+/// A verifier's refusal with the probe that it is about.
+fn load_error(plan: &Plan, error: kernel::Error) -> Error {
+    let kernel::Error::Load(refusal) = error else { return Error::Kernel(error) };
+    let program = plan.object.programs.iter().position(|program| program.code.name == refusal.program);
+    let probe = plan.probes.iter().find(|probe| Some(probe.program as usize) == program);
+    let reason = match &refusal.verdict {
+        Some(verdict) => format!("the kernel's verifier refused the program: {}", verdict.reason),
+        None => format!("the kernel refused the program: {}", refusal.errno),
+    };
+    Error::Refused {
+        probe: probe.map_or_else(|| refusal.program.clone(), |probe| probe.name.clone()),
+        reason,
+        span: refusal.at.or(probe.map(|probe| probe.span)),
+        hint: refusal.hint,
+        log: refusal.log,
+    }
+}
