@@ -6,16 +6,23 @@
 
 pub mod arch;
 pub mod ast;
+mod catalog;
+mod context;
 mod diagnostic;
+mod hir;
 mod host;
 mod lexer;
+mod options;
 pub mod parser;
 mod print;
+mod sema;
+mod storage;
 mod syscalls;
 pub mod types;
 pub mod usdt;
 
 pub use diagnostic::{Diagnostic, Severity, suggest};
 pub use host::*;
+pub use options::{Config, ConfigError, MissingProbes, Options};
 pub use print::print_script;
 pub use syscalls::{syscall_name, syscall_number};
