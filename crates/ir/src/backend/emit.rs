@@ -7,6 +7,7 @@ use regalloc2::{Allocation, Block as MachineBlock, Edit, Function as _, InstOrEd
 use super::Error;
 use super::frame::Frame;
 use super::machine::{Address, Choice, Instruction, MachineFunction, Op, Right, Test};
+use super::peephole::Draft;
 use crate::{Func, MemType};
 
 /// What emission needs besides the code.
@@ -21,25 +22,27 @@ pub struct Context<'a> {
 /// The instructions of `func`, blocks in order. `params` is left for the caller.
 pub fn emit(func: &MachineFunction, output: &Output, context: &Context<'_>) -> Result<Code, Error> {
     let mut emitter = Emitter::new(func, output, context);
-    let mut order = emitter.order();
+    let order = emitter.order();
     emitter.blocks(&order)?;
-    // Blocks that only return may have been copied to all who jump there. The
-    // kernel refuses code that nothing reaches.
-    while order.iter().any(|b| !emitter.entered[b.index()]) {
-        order.retain(|b| emitter.entered[b.index()]);
-        emitter.restart();
-        emitter.blocks(&order)?;
-    }
+    emitter.clean();
     match emitter.link() {
         Err(Error::FunctionTooLong { .. }) if context.isa >= 4 => {
-            emitter.long = true;
             emitter.restart();
+            emitter.long = true;
             emitter.blocks(&order)?;
+            emitter.clean();
             emitter.link()?;
         }
         result => result?,
     }
     Ok(emitter.code)
+}
+
+/// Where a jump goes.
+#[derive(Clone, Copy)]
+enum Target {
+    Block(MachineBlock),
+    Slot(usize),
 }
 
 struct Emitter<'a> {
@@ -50,12 +53,12 @@ struct Emitter<'a> {
     long: bool,
     code: Code,
     span: SourceSpan,
-    /// Where jumps that are emitted already should go.
-    jumps: Vec<(usize, MachineBlock)>,
+    /// The slots of jumps, and where they should go.
+    jumps: Vec<(usize, Target)>,
+    /// The slots of calls, and how many arguments each has.
+    calls: Vec<(usize, u8)>,
     /// First slot of each block.
     starts: Vec<usize>,
-    /// Blocks that a jump or the end of the block before lead to.
-    entered: Vec<bool>,
 }
 
 impl<'a> Emitter<'a> {
@@ -71,8 +74,8 @@ impl<'a> Emitter<'a> {
             code,
             span: SourceSpan::default(),
             jumps: Vec::new(),
+            calls: Vec::new(),
             starts: vec![0; blocks],
-            entered: vec![false; blocks],
         }
     }
 
@@ -82,14 +85,11 @@ impl<'a> Emitter<'a> {
         self.code.relocations.clear();
         self.code.lines.clear();
         self.jumps.clear();
-        self.entered.fill(false);
+        self.calls.clear();
         self.span = SourceSpan::default();
     }
 
     fn blocks(&mut self, order: &[MachineBlock]) -> Result<(), Error> {
-        if let Some(first) = order.first() {
-            self.entered[first.index()] = true;
-        }
         for (i, &block) in order.iter().enumerate() {
             self.starts[block.index()] = self.code.insns.len();
             self.block(block, order.get(i + 1).copied())?;
@@ -97,10 +97,47 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    /// Gives jumps between blocks their distances.
+    /// Drops needless copies.
+    fn clean(&mut self) {
+        let target = |to: Target| match to {
+            Target::Block(block) => self.starts[block.index()],
+            Target::Slot(slot) => slot,
+        };
+        let mut draft = Draft {
+            jumps: self.jumps.iter().map(|(at, to)| (*at, target(*to))).collect(),
+            calls: std::mem::take(&mut self.calls),
+            insns: std::mem::take(&mut self.code.insns),
+        };
+        let places = draft.clean();
+        self.code.relocations.retain_mut(|relocation| {
+            let at = relocation.insn as usize;
+            relocation.insn = places[at] as u32;
+            places[at] < places[at + 1]
+        });
+        for line in &mut self.code.lines {
+            line.insn = places[line.insn as usize] as u32;
+        }
+        // Of the lines of what went, the last one holds.
+        let mut lines: Vec<Line> = Vec::with_capacity(self.code.lines.len());
+        for line in self.code.lines.drain(..) {
+            match lines.last_mut() {
+                Some(last) if last.insn == line.insn => *last = line,
+                _ => lines.push(line),
+            }
+        }
+        self.code.lines = lines;
+        self.code.insns = draft.insns;
+        self.jumps = draft.jumps.into_iter().map(|(at, to)| (at, Target::Slot(to))).collect();
+    }
+
+    /// Gives jumps their distances.
     fn link(&mut self) -> Result<(), Error> {
-        for (at, to) in std::mem::take(&mut self.jumps) {
-            let distance = self.starts[to.index()] as i64 - (at as i64 + 1);
+        for &(at, to) in &self.jumps {
+            let to = match to {
+                Target::Block(block) => self.starts[block.index()],
+                Target::Slot(slot) => slot,
+            };
+            let distance = to as i64 - (at as i64 + 1);
             let insn = &mut self.code.insns[at];
             if insn.code == isa::JA32 {
                 insn.imm = distance as i32;
@@ -142,18 +179,30 @@ impl<'a> Emitter<'a> {
         block
     }
 
-    /// The blocks to emit.
+    fn only_returns(&self, block: MachineBlock) -> bool {
+        matches!(self.only_item(block), Some(Instruction { op: Op::Return, .. }))
+    }
+
+    /// The blocks to emit: those that are reached, but for blocks that only
+    /// return and that no branch goes to. Jumps to such a block return
+    /// themselves, and the kernel refuses code that nothing reaches.
     fn order(&self) -> Vec<MachineBlock> {
         let mut reached = vec![false; self.func.blocks.len()];
-        let mut work = vec![self.destination(MachineBlock::new(0))];
-        let first = work[0];
+        let mut kept = vec![false; self.func.blocks.len()];
+        let first = self.destination(MachineBlock::new(0));
+        let mut work = vec![first];
         while let Some(block) = work.pop() {
-            if !std::mem::replace(&mut reached[block.index()], true) {
-                work.extend(self.func.block_succs(block).iter().map(|to| self.destination(*to)));
+            if std::mem::replace(&mut reached[block.index()], true) {
+                continue;
+            }
+            let succs = self.func.block_succs(block);
+            for to in succs.iter().map(|to| self.destination(*to)) {
+                kept[to.index()] |= succs.len() > 1 || !self.only_returns(to);
+                work.push(to);
             }
         }
-        reached[first.index()] = false;
-        let rest = (0..reached.len()).filter(|i| reached[*i]).map(MachineBlock::new);
+        kept[first.index()] = false;
+        let rest = (0..kept.len()).filter(|i| kept[*i]).map(MachineBlock::new);
         std::iter::once(first).chain(rest).collect()
     }
 
@@ -167,7 +216,11 @@ impl<'a> Emitter<'a> {
                     match inst.op {
                         Op::Jump => {
                             let to = self.destination(self.func.block_succs(block)[0]);
-                            self.go(to, next);
+                            if Some(to) != next && self.only_returns(to) {
+                                self.put(Insn::exit());
+                            } else {
+                                self.go(to, next);
+                            }
                         }
                         Op::Branch(test) => {
                             let succs = self.func.block_succs(block);
@@ -208,25 +261,25 @@ impl<'a> Emitter<'a> {
 
     /// Goes on at `to`, which may be what comes next anyway.
     fn go(&mut self, to: MachineBlock, next: Option<MachineBlock>) {
-        if Some(to) == next {
-            self.entered[to.index()] = true;
-        } else {
+        if Some(to) != next {
             self.jump(to);
         }
     }
 
     fn jump(&mut self, to: MachineBlock) {
-        if let Some(Instruction { op: Op::Return, .. }) = self.only_item(to) {
-            return self.put(Insn::exit());
-        }
         self.jump_from_here(to);
         self.put(if self.long { Insn::jump_long(0) } else { Insn::jump(0) });
     }
 
     /// The next instruction is a jump to `to`.
     fn jump_from_here(&mut self, to: MachineBlock) {
-        self.entered[to.index()] = true;
-        self.jumps.push((self.code.insns.len(), to));
+        self.jumps.push((self.code.insns.len(), Target::Block(to)));
+    }
+
+    /// The next instruction is a jump over the `count` slots after it.
+    fn skip_from_here(&mut self, count: usize) {
+        let here = self.code.insns.len();
+        self.jumps.push((here, Target::Slot(here + 1 + count)));
     }
 
     fn branch(
@@ -246,16 +299,18 @@ impl<'a> Emitter<'a> {
             _ => (test, then, otherwise),
         };
         if self.long {
-            self.test(test, allocs, 1)?;
-            self.put(Insn::jump(1));
+            self.skip_from_here(1);
+            self.test(test, allocs)?;
+            self.skip_from_here(1);
+            self.put(Insn::jump(0));
             self.jump(then);
         } else if Some(then) == next {
             // A test that has no inverse skips the jump instead.
-            self.entered[then.index()] = true;
-            self.test(test, allocs, 1)?;
+            self.skip_from_here(1);
+            self.test(test, allocs)?;
         } else {
             self.jump_from_here(then);
-            self.test(test, allocs, 0)?;
+            self.test(test, allocs)?;
         }
         self.go(otherwise, next);
         Ok(())
@@ -267,8 +322,9 @@ impl<'a> Emitter<'a> {
         (self.context.isa >= 2 || !less).then_some(Test { cond, ..test })
     }
 
-    /// A conditional jump over `off` slots.
-    fn test(&mut self, test: Test, allocs: &[Allocation], off: i16) -> Result<(), Error> {
+    /// A conditional jump; where to is set later.
+    fn test(&mut self, test: Test, allocs: &[Allocation]) -> Result<(), Error> {
+        let off = 0;
         let left = register(allocs, 0)?;
         let insn = match (test.width, test.right) {
             (Width::W64, Right::Imm(imm)) => Insn::jump64_imm(test.cond, left, imm, off),
@@ -399,15 +455,20 @@ impl<'a> Emitter<'a> {
                 let (base, off) = self.address(address, allocs)?;
                 self.put(Insn::atomic(AtomicOp::Cmpxchg, size, base, off, reg(2)?));
             }
-            Op::CallHelper(helper) => self.put(Insn::call_helper(helper)),
+            Op::CallHelper(helper) => {
+                self.calls.push((self.code.insns.len(), allocs.len() as u8 - 1));
+                self.put(Insn::call_helper(helper));
+            }
             Op::Call(func) => {
+                self.calls.push((self.code.insns.len(), allocs.len() as u8 - 1));
                 let kind = RelocationKind::Call(self.function(func)?);
                 self.code.relocations.push(Relocation { insn: self.code.insns.len() as u32, kind });
                 self.put(Insn::call_local(-1));
             }
             Op::SetIf(test) => {
                 self.put(Insn::mov64_imm(reg(0)?, 1));
-                self.test(test, &allocs[1..], 1)?;
+                self.skip_from_here(1);
+                self.test(test, &allocs[1..])?;
                 self.put(Insn::mov64_imm(reg(0)?, 0));
             }
             Op::Select { test, first, second } => {
@@ -416,7 +477,8 @@ impl<'a> Emitter<'a> {
                 let second_at = test_at + 1 + usize::from(test.right == Right::Register);
                 let second_reg = if second == Choice::Register { Some(reg(second_at)?) } else { None };
                 self.choice(dst, first, if first == Choice::Register { Some(reg(1)?) } else { None });
-                self.test(test, &allocs[test_at..], 1)?;
+                self.skip_from_here(1);
+                self.test(test, &allocs[test_at..])?;
                 match second_reg {
                     Some(from) => self.put(Insn::mov64_reg(dst, from)),
                     None => self.choice(dst, second, None),
@@ -429,17 +491,20 @@ impl<'a> Emitter<'a> {
                     self.put(Insn::alu64_reg(AluOp::Xor, sign, divisor));
                 }
                 for magnitude in [dividend, divisor] {
-                    self.put(Insn::jump64_imm(Cond::Sge, magnitude, 0, 1));
+                    self.skip_from_here(1);
+                    self.put(Insn::jump64_imm(Cond::Sge, magnitude, 0, 0));
                     self.put(Insn::neg64(magnitude));
                 }
                 let op = if remainder { AluOp::Mod } else { AluOp::Div };
                 self.put(Insn::alu64_reg(op, dividend, divisor));
-                self.put(Insn::jump64_imm(Cond::Sge, sign, 0, 1));
+                self.skip_from_here(1);
+                self.put(Insn::jump64_imm(Cond::Sge, sign, 0, 0));
                 self.put(Insn::neg64(dividend));
             }
             Op::Fill { rounds, value } => {
                 let (counter, pointer) = (reg(0)?, reg(1)?);
                 self.put(Insn::mov64_imm(counter, rounds as i32));
+                let again = self.code.insns.len();
                 for word in 0..8 {
                     self.put(match value {
                         Choice::Imm(imm, _) => Insn::store_imm(Size::Dw, pointer, 8 * word, imm),
@@ -448,7 +513,8 @@ impl<'a> Emitter<'a> {
                 }
                 self.put(Insn::alu64_imm(AluOp::Add, pointer, 64));
                 self.put(Insn::alu64_imm(AluOp::Add, counter, -1));
-                self.put(Insn::jump64_imm(Cond::Ne, counter, 0, -11));
+                self.jumps.push((self.code.insns.len(), Target::Slot(again)));
+                self.put(Insn::jump64_imm(Cond::Ne, counter, 0, 0));
             }
             Op::Return => self.put(Insn::exit()),
         }

@@ -5,6 +5,7 @@ mod emit;
 mod frame;
 mod lower;
 mod machine;
+mod peephole;
 
 use cranelift_entity::{EntityRef, PrimaryMap, SecondaryMap};
 use isa::uapi::map_type;
