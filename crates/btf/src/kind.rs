@@ -51,22 +51,49 @@ impl Kind {
 /// Bytes of the fixed `struct btf_type`: name offset, info, size or type.
 pub(crate) const TYPE_HEADER: usize = 12;
 
-/// Bytes that follow the fixed part: a fixed number and a number for each of
-/// the `vlen` elements.
+/// How long a type of some kind is: a fixed number of bytes, the header
+/// included, and a number for each of the `vlen` elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Trailer {
+pub(crate) struct Extent {
+    /// 0 for kinds that nothing is known about.
     pub fixed: u8,
     pub each: u8,
-    pub known: bool,
 }
 
-/// Trailer of each kind, indexed by the 7-bit kind number.
-pub(crate) type Trailers = [Trailer; 128];
+impl Extent {
+    pub fn is_known(self) -> bool {
+        self.fixed != 0
+    }
 
-/// The trailers that Linux defines up to `BTF_KIND_ENUM64`. Newer kernels
-/// describe later kinds in the header's layout section (`struct btf_layout`).
-pub(crate) const TRAILERS: Trailers = {
-    let mut table = [Trailer { fixed: 0, each: 0, known: false }; 128];
+    /// Bytes of a type with this `info` word.
+    #[inline(always)]
+    pub fn bytes(self, info: u32) -> usize {
+        usize::from(self.fixed) + usize::from(self.each) * (info & 0xff_ffff) as usize
+    }
+
+    /// What a layout record says (`struct btf_layout`: bytes once, bytes an element).
+    /// Types stand at multiples of four bytes, in the kernel's reader too: others are not believed.
+    pub fn described(once: u8, each: u8) -> Extent {
+        match once.checked_add(TYPE_HEADER as u8) {
+            Some(fixed) if once.is_multiple_of(4) && each.is_multiple_of(4) => Extent { fixed, each },
+            _ => Extent::default(),
+        }
+    }
+}
+
+/// The kind number in a type's `info` word.
+#[inline(always)]
+pub(crate) fn kind_number(info: u32) -> u8 {
+    (info >> 24 & 0x7f) as u8
+}
+
+/// Extent of each kind, indexed by the 7-bit kind number.
+pub(crate) type Extents = [Extent; 128];
+
+/// What Linux defines up to `BTF_KIND_ENUM64`. Newer kernels describe later
+/// kinds in the header's layout section.
+pub(crate) const EXTENTS: Extents = {
+    let mut table = [Extent { fixed: 0, each: 0 }; 128];
     let known = [
         (Kind::Int, 4, 0),
         (Kind::Ptr, 0, 0),
@@ -90,8 +117,8 @@ pub(crate) const TRAILERS: Trailers = {
     ];
     let mut at = 0;
     while at < known.len() {
-        let (kind, fixed, each) = known[at];
-        table[kind as usize] = Trailer { fixed, each, known: true };
+        let (kind, once, each) = known[at];
+        table[kind as usize] = Extent { fixed: TYPE_HEADER as u8 + once, each };
         at += 1;
     }
     table

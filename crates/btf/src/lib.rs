@@ -24,6 +24,7 @@ mod kind;
 mod layout;
 mod reader;
 mod types;
+mod walk;
 mod writer;
 
 pub use attach::{ITERATOR_CONTEXT_PREFIX, RAW_TRACEPOINT_PREFIX, RawTracepoint};

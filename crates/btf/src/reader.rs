@@ -1,14 +1,14 @@
 //! BTF bytes → types by id and by name, lazily.
 //!
 //! A kernel's BTF has some 130,000 types in 3 to 6 MB. Opening it walks over
-//! the types once and keeps the place of every eighth: 64 kB, no index of names. A
-//! name is looked up by scanning: first the strings for the name, then the types for
+//! the types once (see `walk.rs`) and keeps the place of every eighth: 64 kB, no index of names. A name is looked up by scanning: first the strings for the name, then the types for
 //! the offset of that string. Both scans run at memory speed (50 µs each).
 
 use memchr::memmem;
 
-use crate::kind::{Kind, TRAILERS, TYPE_HEADER, Trailer, Trailers};
+use crate::kind::{EXTENTS, Extent, Extents, Kind, kind_number};
 use crate::types::u32_at;
+use crate::walk::{Places, len_at};
 use crate::{Error, Type, TypeId};
 
 const MAGIC: u16 = 0xeb9f;
@@ -16,9 +16,6 @@ const MAGIC: u16 = 0xeb9f;
 const HEADER: usize = 24;
 /// Bytes of the header with the layout section's place (Linux 7.1).
 const HEADER_WITH_LAYOUT: usize = 32;
-/// Every how many types a checkpoint is kept.
-const STRIDE: usize = 8;
-
 /// Types over borrowed bytes: those of `/sys/kernel/btf/*`, or of an ELF's `.BTF`.
 pub struct Btf<'d> {
     base: Option<&'d Btf<'d>>,
@@ -26,20 +23,24 @@ pub struct Btf<'d> {
     types: &'d [u8],
     /// The string section.
     strings: &'d [u8],
-    trailers: Box<Trailers>,
+    extents: Box<Extents>,
     /// Id of the first type of this BTF: 1, or one past the base's last.
     first_id: u32,
-    /// Number of own types.
-    count: u32,
     /// Offset at which this BTF's strings start in the numbering of strings.
     first_string: u32,
-    /// Offset in `types` of every [`STRIDE`]th type.
-    checkpoints: Vec<u32>,
+    /// Where own types start in `types`.
+    places: Places,
 }
 
 impl std::fmt::Debug for Btf<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Btf {{ {} types from [{}], {} bytes of strings }}", self.count, self.first_id, self.strings.len())
+        write!(
+            f,
+            "Btf {{ {} types from [{}], {} bytes of strings }}",
+            self.places.count(),
+            self.first_id,
+            self.strings.len()
+        )
     }
 }
 
@@ -80,71 +81,26 @@ impl<'d> Btf<'d> {
         };
         let types = section("type", 8)?;
         let strings = section("string", 16)?;
-        let mut trailers = Box::new(TRAILERS);
+        let mut extents = Box::new(EXTENTS);
         if header_len as usize >= HEADER_WITH_LAYOUT && data.len() >= HEADER_WITH_LAYOUT {
-            for (number, layout) in section("layout", 24)?.chunks_exact(4).enumerate().take(trailers.len()) {
-                // Types stand at multiples of four bytes, in the kernel's reader too.
-                let aligned = layout[0] % 4 == 0 && layout[1] % 4 == 0;
-                if !trailers[number].known && number != 0 && aligned {
-                    trailers[number] = Trailer { fixed: layout[0], each: layout[1], known: true };
-                }
+            let layouts = section("layout", 24)?.chunks_exact(4);
+            // Kind 0 is void, which is never written.
+            for (extent, layout) in extents.iter_mut().zip(layouts).skip(1).filter(|(extent, _)| !extent.is_known()) {
+                *extent = Extent::described(layout[0], layout[1]);
             }
         }
         let (first_id, first_string) = match base {
             Some(base) => (base.end_id(), base.end_string()),
             None => (1, 0),
         };
-        let mut btf = Btf { base, types, strings, trailers, first_id, count: 0, first_string, checkpoints: Vec::new() };
-        btf.walk()?;
-        Ok(btf)
-    }
-
-    /// Finds where each type starts. Each type's place depends on the length of
-    /// the one before, so this is bound by the latency of one load, some table
-    /// lookups and a multiplication a type.
-    fn walk(&mut self) -> Result<(), Error> {
-        let types = self.types;
-        let mut checkpoints = Vec::with_capacity(types.len() / (3 * TYPE_HEADER * STRIDE) + 1);
-        let mut offset = 0;
-        let mut count: u32 = 0;
-        while offset < types.len() {
-            if (count as usize).is_multiple_of(STRIDE) {
-                checkpoints.push(offset as u32);
-            }
-            let Some(header) = types.get(offset..offset + TYPE_HEADER) else {
-                return Err(Error::Truncated { id: self.first_id.saturating_add(count), offset });
-            };
-            let info = u32_at(header, 4);
-            let trailer = self.trailers[(info >> 24 & 0x7f) as usize];
-            if !trailer.known {
-                let kind = (info >> 24 & 0x7f) as u8;
-                return Err(Error::UnknownKind { id: self.first_id.saturating_add(count), offset, kind });
-            }
-            let len = TYPE_HEADER
-                + usize::from(trailer.fixed)
-                + usize::from(trailer.each) * if trailer.each == 0 { 0 } else { (info & 0xff_ffff) as usize };
-            if len > types.len() - offset {
-                return Err(Error::Truncated { id: self.first_id.saturating_add(count), offset });
-            }
-            offset += len;
-            count += 1;
-        }
-        self.count = count;
-        self.checkpoints = checkpoints;
-        Ok(())
-    }
-
-    /// Bytes of the type at an offset of the type section.
-    #[inline]
-    fn type_len(&self, offset: usize) -> usize {
-        let info = u32_at(self.types, offset + 4);
-        let trailer = self.trailers[(info >> 24 & 0x7f) as usize];
-        TYPE_HEADER + usize::from(trailer.fixed) + usize::from(trailer.each) * (info & 0xff_ffff) as usize
+        let end_string = first_string.saturating_add(strings.len() as u32);
+        let places = Places::find(types, &extents, end_string, first_id)?;
+        Ok(Btf { base, types, strings, extents, first_id, first_string, places })
     }
 
     /// The id after the last; ids below it (and 0, `void`) are types.
     pub fn end_id(&self) -> u32 {
-        self.first_id.saturating_add(self.count)
+        self.first_id.saturating_add(self.places.count() as u32)
     }
 
     /// The first id that is not the base's.
@@ -186,23 +142,19 @@ impl<'d> Btf<'d> {
             };
         }
         let index = (id.0 - self.first_id) as usize;
-        if index >= self.count as usize {
-            return Err(Error::NoType(id));
-        }
-        let mut offset = self.checkpoints[index / STRIDE] as usize;
-        for _ in 0..index % STRIDE {
-            offset += self.type_len(offset);
-        }
+        let offset = self.places.offset(self.types, &self.extents, index).ok_or(Error::NoType(id))?;
         self.at(id, offset)
     }
 
     /// The type at an offset where one starts.
     fn at<'b>(&'b self, id: TypeId, offset: usize) -> Result<Type<'b>, Error> {
         let info = u32_at(self.types, offset + 4);
-        let number = (info >> 24 & 0x7f) as u8;
+        let number = kind_number(info);
         let kind = Kind::from_number(number).ok_or(Error::UnknownKind { id: id.0, offset, kind: number })?;
-        let bytes =
-            self.types.get(offset..offset + self.type_len(offset)).ok_or(Error::Truncated { id: id.0, offset })?;
+        let bytes = self
+            .types
+            .get(offset..offset + len_at(self.types, &self.extents, offset))
+            .ok_or(Error::Truncated { id: id.0, offset })?;
         Ok(Type::new(self, id, kind, bytes))
     }
 
@@ -214,7 +166,7 @@ impl<'d> Btf<'d> {
         std::iter::from_fn(move || {
             while offset < self.types.len() {
                 let this = self.at(TypeId(id), offset);
-                offset += self.type_len(offset);
+                offset += len_at(self.types, &self.extents, offset);
                 id += 1;
                 if let Ok(ty) = this {
                     return Some(ty);
@@ -326,14 +278,8 @@ impl<'d> Btf<'d> {
 
     /// The id of the type that starts at this offset, if one does.
     fn id_at(&self, offset: usize) -> Option<TypeId> {
-        let checkpoint = self.checkpoints.partition_point(|&start| start as usize <= offset).checked_sub(1)?;
-        let mut start = self.checkpoints[checkpoint] as usize;
-        let mut index = checkpoint * STRIDE;
-        while start < offset {
-            start += self.type_len(start);
-            index += 1;
-        }
-        (start == offset).then(|| TypeId(self.first_id.saturating_add(index as u32)))
+        let index = self.places.index(self.types, &self.extents, offset)?;
+        Some(TypeId(self.first_id.saturating_add(index as u32)))
     }
 }
 

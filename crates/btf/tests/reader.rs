@@ -227,7 +227,7 @@ fn damaged_bytes_give_errors() {
         ask(&SHAPES[..len]);
     }
     for at in 0..SHAPES.len() {
-        for value in [0, 1, 0x7f, 0xff, SHAPES[at] ^ 1, SHAPES[at].wrapping_add(1), SHAPES[at] ^ 0x80] {
+        for value in [0, 0xff, SHAPES[at] ^ 1, SHAPES[at] ^ 0x80] {
             let mut bytes = SHAPES.to_vec();
             bytes[at] = value;
             ask(&bytes);
