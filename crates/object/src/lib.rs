@@ -8,7 +8,9 @@
 
 mod code;
 mod debug_info;
+mod elf_lines;
 mod elf_maps;
+mod elf_read;
 mod elf_write;
 mod error;
 mod link;
@@ -20,6 +22,7 @@ mod program;
 mod section_name;
 
 pub use code::*;
+pub use elf_read::read_elf;
 pub use elf_write::write_elf;
 pub use error::Error;
 pub use link::{Linked, LinkedFunction, MapReference, link};
