@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use isa::Insn;
-use isa::uapi::cmd;
+use isa::uapi::{cmd, prog_type};
 
 use crate::error::{Errno, Error};
 use crate::map::{kernel_name, with_memlock};
@@ -326,6 +326,9 @@ impl LoadError {
             (None, libc::EPERM) if sys::is_root() && sys::kernel_before(5, 11) => Some(
                 "before Linux 5.11 programs count as locked memory: raise RLIMIT_MEMLOCK (ulimit -l unlimited)".into(),
             ),
+            (None, libc::EPERM) if sys::is_root() && matches!(spec.prog_type, prog_type::TRACING | prog_type::LSM) => {
+                Some(crate::link::NO_TRAMPOLINES.into())
+            }
             (None, libc::E2BIG) => Some("the program has more instructions than the kernel takes".into()),
             (None, libc::EINVAL) => Some(format!(
                 "this kernel has no programs of type {} with attach type {}, or lacks something else that this one asks for",

@@ -1,15 +1,26 @@
 //! What the administrator set that decides what BPF may do.
 
+use std::os::fd::AsFd;
+
+use crate::directory;
+
 /// The lockdown mode: `none`, `integrity` or `confidentiality`. `None` if the kernel has no
-/// lockdown or securityfs is not mounted.
+/// lockdown, or if securityfs is neither mounted nor ours to open.
 pub fn lockdown() -> Option<String> {
-    let text = std::fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
-    selected(&text).map(str::to_owned)
+    selected(&security_file("lockdown")?).map(str::to_owned)
 }
 
 /// The active security modules, comma-separated, in their order.
 pub fn active_lsms() -> Option<String> {
-    std::fs::read_to_string("/sys/kernel/security/lsm").ok().map(|text| text.trim().to_owned())
+    security_file("lsm").map(|text| text.trim().to_owned())
+}
+
+/// A file of securityfs, mounted or not.
+fn security_file(name: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/sys/kernel/security/{name}")).ok().or_else(|| {
+        let root = directory::mount_detached("securityfs").ok()?;
+        directory::read_at(root.as_fd(), name).ok()
+    })
 }
 
 /// The choice in brackets: `none [integrity] confidentiality`.

@@ -516,3 +516,182 @@ fn refusals_are_explained() {
         }
     }
 }
+
+/// `r2` more is added to the counter for each of `r1` rounds, by a callback of bpf_loop.
+#[test]
+fn an_object_with_a_callback_loads() {
+    root!();
+    use object::{Code, FunctionIndex, Line, MapIndex, Relocation, RelocationKind, SourceSpan};
+    let wide = |dst| Insn::load_imm64(dst, 0).to_vec();
+    let assembled = |text: &str| isa::assemble(text).expect("assembles");
+    let mut main = assembled("r1 = 10");
+    main.extend(wide(R2));
+    main.extend(assembled("r3 = 0\nr4 = 0\ncall bpf_loop\nr0 = 0\nexit"));
+    let mut callback = wide(R1);
+    callback.extend(assembled("r2 = *(u64 *)(r1 + 0)\nr2 += 3\n*(u64 *)(r1 + 0) = r2\nr0 = 0\nexit"));
+    let text = "BEGIN { @x += 3 }\nsecond line";
+    let mut object = object::Object {
+        license: "GPL".into(),
+        maps: vec![object::Map {
+            name: "@x".into(),
+            map_type: map_type::ARRAY,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 1,
+            flags: kernel::MMAPABLE,
+            initial: 100u64.to_ne_bytes().to_vec(),
+            ..Default::default()
+        }],
+        programs: vec![object::Program {
+            section: "raw_tracepoint".into(),
+            prog_type: prog_type::RAW_TRACEPOINT,
+            code: Code {
+                name: "BEGIN".into(),
+                insns: main,
+                relocations: vec![Relocation { insn: 1, kind: RelocationKind::Address(FunctionIndex(0)) }],
+                lines: vec![Line { insn: 0, at: SourceSpan { source: 0, start: 0, end: 5 } }],
+                params: 1,
+            },
+            ..Default::default()
+        }],
+        functions: vec![Code {
+            name: "round".into(),
+            insns: callback,
+            relocations: vec![Relocation { insn: 0, kind: RelocationKind::MapValue { map: MapIndex(0), offset: 0 } }],
+            lines: vec![Line { insn: 0, at: SourceSpan { source: 0, start: 8, end: 15 } }],
+            params: 2,
+        }],
+        sources: vec![object::Source { name: "x.bt".into(), text: text.into() }],
+    };
+    for line_info in [false, true] {
+        let loaded = match kernel::Loaded::new(&object, kernel::LoadOptions { line_info }) {
+            Ok(loaded) => loaded,
+            Err(error) => return skipped(&error),
+        };
+        loaded.programs[0].test_run(TestInput::default()).expect("runs");
+        let memory = loaded.map(MapIndex(0)).expect("the map").mmap().expect("a mapped array");
+        assert_eq!(memory.read_u64(0), Some(130));
+    }
+    // The refusal of a bad function says where that is in the source.
+    object.functions[0].insns[2] = Insn::load(isa::Size::Dw, R2, isa::R9, 0);
+    match kernel::Loaded::new(&object, kernel::LoadOptions::default()) {
+        Err(Error::Load(error)) => {
+            let at = error.at.unwrap_or_else(|| panic!("no place: {}", error.log));
+            assert_eq!(&text[at.start as usize..at.end as usize], "@x += 3");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two ways to the same answers: what `Features` says, and what kernels of known
+/// releases have.
+#[test]
+fn features_are_tried() {
+    root!();
+    use kernel::Feature;
+    let bytes = kernel::kernel_types::vmlinux().ok();
+    let types = bytes.and_then(|bytes| btf::Btf::parse(bytes).ok());
+    let find = |name: &str, kind: btf::Kind| Some(types.as_ref()?.find(name, kind)?.id.0);
+    let features = kernel::Features::new();
+    let (major, minor, _) = kernel::kernel_version();
+    for (feature, since) in [
+        (Feature::RingBuffer, (5, 8)),
+        (Feature::BoundedLoops, (5, 3)),
+        (Feature::IsaV3, (5, 1)),
+        (Feature::IsaV4, (6, 6)),
+        (Feature::AtomicFetch, (5, 12)),
+        (Feature::MayGoto, (6, 9)),
+        (Feature::IterNum, (6, 4)),
+        (Feature::PerfLink, (5, 15)),
+        (Feature::UprobeMulti, (6, 6)),
+        (Feature::UprobeSession, (6, 13)),
+        (Feature::TpBtf, (5, 5)),
+        (Feature::Iter, (5, 8)),
+        (Feature::SoftwareEvents, (4, 9)),
+        (Feature::Helper(helper::ktime_get_boot_ns), (5, 8)),
+        (Feature::Helper(helper::ktime_get_tai_ns), (6, 1)),
+        (Feature::Helper(helper::get_attach_cookie), (5, 15)),
+        (Feature::HelperIn { prog_type: prog_type::TRACEPOINT, helper: helper::r#loop }, (5, 17)),
+        (Feature::Helper(9999), (99, 0)),
+        (Feature::MapType(map_type::ARENA), (6, 9)),
+        (Feature::MapType(map_type::BLOOM_FILTER), (5, 16)),
+    ] {
+        let answer = features.ask(feature, &find);
+        assert_eq!(answer.is_ok(), (major, minor) >= since, "{feature:?}: {answer:?}");
+        assert_eq!(answer, features.ask(feature, &find));
+    }
+    for feature in [Feature::Kprobe, Feature::KprobeMulti, Feature::KprobeSession, Feature::Fentry, Feature::Lsm] {
+        eprintln!("{feature:?}: {:?}", features.ask(feature, &find));
+    }
+    // What the two cheap attempts say is what attaching says.
+    let attaches = |prog_type: u32, expected: u32, attach: &Attach| {
+        let insns = isa::assemble("r0 = 0\nexit").expect("assembles");
+        let spec =
+            Spec { name: "x", prog_type, expected_attach_type: expected, license: "GPL", insns: &insns, ..Default::default() };
+        Program::load(&spec).and_then(|program| Attacher::new(&tracepoint_id).attach(&program, attach, &[])).is_ok()
+    };
+    let function = "hrtimer_nanosleep".to_owned();
+    let kprobe = Attach::Kprobe { module: None, function: function.clone(), offset: 0, ret: false };
+    assert_eq!(features.has(Feature::Kprobe, &find), attaches(prog_type::KPROBE, 0, &kprobe));
+    let multi = Attach::KprobeMulti { functions: vec![function], ret: false };
+    for (feature, kind) in [
+        (Feature::KprobeMulti, attach_type::TRACE_KPROBE_MULTI),
+        (Feature::KprobeSession, attach_type::TRACE_KPROBE_SESSION),
+    ] {
+        assert_eq!(features.has(feature, &find), attaches(prog_type::KPROBE, kind, &multi), "{feature:?}");
+    }
+}
+
+/// Typed raw tracepoints, trampolines and iterators, by their BTF ids.
+#[test]
+fn btf_targets() {
+    root!();
+    let Ok(bytes) = kernel::kernel_types::vmlinux() else {
+        eprintln!("skipped: no BTF");
+        return;
+    };
+    let types = btf::Btf::parse(bytes).expect("BTF");
+    let map = counter();
+    let mut insns = Insn::load_map_value(R1, fd(&map), 0).to_vec();
+    insns.extend(isa::assemble("r2 = 1\nlock *(u64 *)(r1 + 0) += r2\nr0 = 0\nexit").expect("assembles"));
+    let cases = [
+        (attach_type::TRACE_RAW_TP, btf::Kind::Typedef, "btf_trace_sys_enter", Attach::RawTracepoint { name: "sys_enter".into() }),
+        (attach_type::TRACE_FENTRY, btf::Kind::Func, "hrtimer_nanosleep", Attach::Trampoline),
+        (attach_type::TRACE_FEXIT, btf::Kind::Func, "hrtimer_nanosleep", Attach::Trampoline),
+    ];
+    for (expected_attach_type, kind, name, attach) in cases {
+        let spec = Spec {
+            name: "typed",
+            prog_type: prog_type::TRACING,
+            expected_attach_type,
+            license: "GPL",
+            insns: &insns,
+            attach_btf_id: types.find(name, kind).expect("the type").id.0,
+            ..Default::default()
+        };
+        match Program::load(&spec) {
+            Ok(program) => {
+                counts(&program, &map, &attach, 5, &mut nap);
+            }
+            Err(error) => skipped(&error),
+        }
+    }
+    // An iterator over tasks that writes a byte for each.
+    let mut insns = isa::assemble("r6 = *(u64 *)(r1 + 0)\nr7 = *(u64 *)(r1 + 8)\nif r7 == 0 goto +6").unwrap();
+    insns.extend(isa::assemble("r1 = *(u64 *)(r6 + 0)\n*(u64 *)(r10 - 8) = 46\nr2 = r10\nr2 += -8\nr3 = 1\ncall bpf_seq_write\nr0 = 0\nexit").unwrap());
+    let spec = Spec {
+        name: "tasks",
+        prog_type: prog_type::TRACING,
+        expected_attach_type: attach_type::TRACE_ITER,
+        license: "GPL",
+        insns: &insns,
+        attach_btf_id: types.find("bpf_iter_task", btf::Kind::Func).expect("the type").id.0,
+        ..Default::default()
+    };
+    let program = Program::load(&spec).unwrap_or_else(|error| panic!("{error:?}"));
+    let mut tasks = 0;
+    kernel::read_iterator(&program, &mut |bytes| tasks += bytes.iter().filter(|byte| **byte == b'.').count())
+        .expect("runs");
+    assert!(tasks >= 1);
+    Attacher::new(&tracepoint_id).attach(&program, &Attach::Iter { pin: None }, &[]).expect("runs");
+}

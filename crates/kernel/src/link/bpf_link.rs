@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use isa::uapi::{attach_type, cmd};
 
-use super::Fds;
+use super::{Fds, NO_TRAMPOLINES};
 use crate::error::{Errno, Error};
 use crate::program::Program;
 use crate::{sys, uapi};
@@ -27,11 +27,7 @@ pub(super) fn raw_tracepoint(program: &Program, name: &str, by_name: bool, cooki
 pub(super) fn trampoline(program: &Program, cookie: Option<u64>) -> Result<Fds, Error> {
     let asked = || format!("attach program '{}' to its kernel function", program.name());
     let fd = open_tracepoint(program, None, cookie).map_err(|errno| match errno.0 {
-        libc::EPERM => Error::system_hint(
-            asked(),
-            errno,
-            "this kernel refuses to patch functions (fentry, fexit, LSM): use a kprobe, tracepoint or rawtracepoint probe",
-        ),
+        libc::EPERM => Error::system_hint(asked(), errno, NO_TRAMPOLINES),
         libc::EBUSY => Error::system_hint(asked(), errno, "something else (live patching, ftrace) holds the function"),
         libc::E2BIG => Error::system_hint(asked(), errno, "the kernel runs at most 38 programs at a function"),
         crate::error::ENOTSUPP => Error::system_hint(asked(), errno, "this architecture or kernel has no BPF trampolines: use a kprobe"),

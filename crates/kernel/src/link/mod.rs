@@ -16,6 +16,11 @@ use crate::error::Error;
 use crate::program::Program;
 
 pub use bpf_link::read_iterator;
+pub(crate) use perf_event::pmu_type;
+
+/// What a kernel that refuses trampolines even to root means.
+pub(crate) const NO_TRAMPOLINES: &str =
+    "this kernel refuses to patch functions (fentry, fexit, LSM): use a kprobe, tracepoint or rawtracepoint probe";
 
 /// One attachment. Dropping it detaches.
 #[derive(Debug)]

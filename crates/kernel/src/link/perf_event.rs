@@ -47,7 +47,7 @@ const RETURN: u64 = 1;
 const SEMAPHORE_SHIFT: u32 = 32;
 
 /// The perf event type of a kind of probe.
-pub(super) fn pmu_type(name: &str) -> Result<u32, Error> {
+pub(crate) fn pmu_type(name: &str) -> Result<u32, Error> {
     let path = format!("/sys/bus/event_source/devices/{name}/type");
     let asked = || format!("attach a {name}");
     match std::fs::read_to_string(&path) {
