@@ -89,7 +89,7 @@ impl<'p> Actor<'p> {
                 self.print_map(*map as usize, selection);
             }
             Action::ClearMap { map } => {
-                self.with_map(*map as usize, |map, view, counters| maps::clear(map, view, counters));
+                self.with_map(*map as usize, maps::clear);
             }
             Action::ZeroMap { map } => self.with_map(*map as usize, |map, view, _| maps::zero(map, view)),
             Action::Time { format } => {

@@ -102,7 +102,7 @@ fn decode_inside(layout: &Layout, bytes: &[u8], names: &mut dyn Resolve) -> Valu
         Layout::Array { elem, len } => {
             let step = size_of(elem);
             // What is not in the bytes is not made up: a damaged length must not cost memory.
-            let there = if step == 0 { 0 } else { bytes.len() / step };
+            let there = bytes.len().checked_div(step).unwrap_or(0);
             let count = (*len as usize).min(there);
             Value::Array((0..count).map(|i| decode_inside(elem, &bytes[i * step..], names)).collect())
         }
