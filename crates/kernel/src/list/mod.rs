@@ -332,7 +332,7 @@ mod tests {
         let exit = list("fexit:vfs_read");
         assert_eq!(exit[0].arguments[0], "struct file *file");
         assert_eq!(exit[0].arguments.last().map(String::as_str), Some("ssize_t retval"));
-        assert!(names("uprobe:/proc/self/exe:*this_machine_has_probes*").len() <= 4);
+        assert_eq!(names("uprobe:/proc/self/exe:main"), ["uprobe:/proc/self/exe:main"]);
         assert!(probes("uprobe:*", &sources, false).is_err());
         assert!(probes("usdt:/no/such/file:*", &sources, false).is_err());
         let own = Sources { pid: Some(std::process::id()), ..sources };
