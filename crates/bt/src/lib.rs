@@ -15,9 +15,11 @@ mod lexer;
 mod options;
 pub mod parser;
 mod print;
+pub mod probes;
 mod sema;
 mod storage;
 mod syscalls;
+mod tracepoint_format;
 pub mod types;
 pub mod usdt;
 
@@ -26,3 +28,4 @@ pub use host::*;
 pub use options::{Config, ConfigError, MissingProbes, Options};
 pub use print::print_script;
 pub use syscalls::{syscall_name, syscall_number};
+pub use tracepoint_format::{FormatField, parse_format};
