@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn damaged_entries_end_the_list() {
-        let mut bytes = vec![0_u8; 40];
+        let mut bytes = [0_u8; 40];
         bytes[16] = 24;
         bytes[19] = b'a';
         for length in 0..40 {

@@ -131,8 +131,11 @@ impl Lister<'_> {
                 &opened
             }
         };
-        let (category, name) = rest.split_once(':').unwrap_or(("*", rest));
-        let events = tracefs.events(category, name)?;
+        let events = match rest.split_once(':') {
+            Some((category, name)) => tracefs.events(category, name)?,
+            // One part alone may be either.
+            None => [tracefs.events(rest, "*")?, tracefs.events("*", rest)?].concat(),
+        };
         let probe = |(category, name): (String, String)| {
             let arguments = match self.with_arguments {
                 true => tracefs.event_format(&category, &name).map(|text| format_fields(&text)).unwrap_or_default(),
@@ -163,7 +166,7 @@ impl Lister<'_> {
             for name in types.raw_tracepoints().filter(|name| names.matches(name)) {
                 let tracepoint = self.with_arguments.then(|| types.raw_tracepoint(name)).flatten();
                 let params = tracepoint.map(|tracepoint| tracepoint.params).unwrap_or_default();
-                let arguments = params.iter().map(|param| types.declaration(param.ty, param.name)).collect();
+                let arguments = params.iter().map(|param| argument(types, param.ty, param.name)).collect();
                 found.push(self.probe(&format!("{module}:{name}"), arguments));
             }
         }
@@ -178,7 +181,7 @@ impl Lister<'_> {
                 let context = self.with_arguments.then(|| types.iterator_context(name)).flatten();
                 let arguments = context.map_or(Vec::new(), |context| {
                     types.struct_layout(context.id).map_or(Vec::new(), |fields| {
-                        fields.iter().map(|field| types.declaration(field.ty, &field.name)).collect()
+                        fields.iter().map(|field| argument(types, field.ty, &field.name)).collect()
                     })
                 });
                 found.push(self.probe(name, arguments));
@@ -210,11 +213,10 @@ impl Lister<'_> {
                 let Some(function) = typed.get(name.as_str()) else { continue };
                 let mut arguments = Vec::new();
                 if self.with_arguments {
-                    arguments.extend(function.params().map(|param| types.declaration(param.ty, param.name)));
+                    arguments.extend(function.params().map(|param| argument(types, param.ty, param.name)));
                     let returned = function.return_type().filter(|ty| *ty != btf::TypeId::VOID);
-                    arguments.extend(
-                        returned.filter(|_| self.kind == Kind::Fexit).map(|ty| types.declaration(ty, "retval")),
-                    );
+                    arguments
+                        .extend(returned.filter(|_| self.kind == Kind::Fexit).map(|ty| argument(types, ty, "retval")));
                 }
                 found.push(self.probe(&format!("{module}:{name}"), arguments));
             }
@@ -269,6 +271,12 @@ impl Lister<'_> {
     }
 }
 
+/// A declaration as tracepoint formats write it, with a space after the star too.
+fn argument(types: &Btf<'_>, ty: btf::TypeId, name: &str) -> String {
+    let text = types.type_name(ty);
+    if text.ends_with('*') { format!("{text} {name}") } else { types.declaration(ty, name) }
+}
+
 /// `[module:]name`; `*` as the module is any.
 fn module_and_name(rest: &str) -> (Option<&str>, &str) {
     match rest.split_once(':') {
@@ -278,8 +286,8 @@ fn module_and_name(rest: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// The fields of a tracepoint's format file, without those that all tracepoints have:
-/// `field:char prev_comm[16];	offset:8;	size:16;	signed:0;`
+/// The fields of a tracepoint's format file, without those that all tracepoints
+/// have. A line is `field:char prev_comm[16];` and then, after tabs, offset, size and sign.
 fn format_fields(format: &str) -> Vec<String> {
     format
         .lines()
@@ -323,14 +331,15 @@ mod tests {
         let names = |pattern| list(pattern).into_iter().map(|probe| probe.name).collect::<Vec<_>>();
         let switch = list("tracepoint:sched:sched_switch");
         assert_eq!(switch[0].arguments[0], "char prev_comm[16]");
+        assert_eq!(names("tracepoint:sched"), names("tracepoint:sched:*"));
         let raw = list("rt:sched_switch");
         assert_eq!(raw[0].name, "rawtracepoint:vmlinux:sched_switch");
-        assert_eq!(raw[0].arguments[..2], ["bool preempt", "struct task_struct *prev"]);
+        assert_eq!(raw[0].arguments[..2], ["bool preempt", "struct task_struct * prev"]);
         assert!(names("sched_switch").len() >= 2, "{:?}", names("sched_switch"));
         assert_eq!(names("software:page-faults"), ["software:page-faults:"]);
-        assert_eq!(list("iter:task")[0].arguments, ["struct bpf_iter_meta *meta", "struct task_struct *task"]);
+        assert_eq!(list("iter:task")[0].arguments, ["struct bpf_iter_meta * meta", "struct task_struct * task"]);
         let exit = list("fexit:vfs_read");
-        assert_eq!(exit[0].arguments[0], "struct file *file");
+        assert_eq!(exit[0].arguments[0], "struct file * file");
         assert_eq!(exit[0].arguments.last().map(String::as_str), Some("ssize_t retval"));
         assert_eq!(names("uprobe:/proc/self/exe:main"), ["uprobe:/proc/self/exe:main"]);
         assert!(probes("uprobe:*", &sources, false).is_err());
