@@ -4,6 +4,7 @@
 //! The first line is `; isa N` (and `; not loaded: REASON` may follow); the
 //! listing stands after a line `; ===`. `UPDATE_EXPECT=1` rewrites listings.
 
+#[allow(dead_code)] // only whether programs load
 mod kernel_run;
 
 use std::path::{Path, PathBuf};

@@ -336,6 +336,21 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
+    /// Jumps over the next instruction unless the test comes out as `holds`.
+    fn skip_unless(&mut self, test: Test, holds: bool, allocs: &[Allocation]) -> Result<(), Error> {
+        let skip = if holds { self.inverse(test) } else { Some(test) };
+        self.skip_from_here(1);
+        match skip {
+            Some(test) => self.test(test, allocs),
+            None => {
+                self.test(test, allocs)?;
+                self.skip_from_here(1);
+                self.put(Insn::jump(0));
+                Ok(())
+            }
+        }
+    }
+
     fn edit(&mut self, from: Allocation, to: Allocation) -> Result<(), Error> {
         let spill = |index| self.frame_offset(self.context.frame.spill(index));
         let insn = match (from.as_reg(), to.as_reg()) {
@@ -483,6 +498,14 @@ impl<'a> Emitter<'a> {
                     Some(from) => self.put(Insn::mov64_reg(dst, from)),
                     None => self.choice(dst, second, None),
                 }
+            }
+            Op::AluIf { test, holds, op, width, imm } => {
+                let dst = reg(0)?;
+                self.skip_unless(test, holds, &allocs[2..])?;
+                self.put(match width {
+                    Width::W64 => Insn::alu64_imm(op, dst, imm),
+                    Width::W32 => Insn::alu32_imm(op, dst, imm),
+                });
             }
             Op::SignedDivide { remainder } => {
                 let (dividend, divisor, sign) = (reg(0)?, reg(1)?, reg(4)?);

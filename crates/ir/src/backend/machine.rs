@@ -146,6 +146,14 @@ pub enum Op {
         first: Choice,
         second: Choice,
     },
+    /// `d u left [right]`: `d` is `u`; the operation if the test comes out as `holds`.
+    AluIf {
+        test: Test,
+        holds: bool,
+        op: AluOp,
+        width: Width,
+        imm: i32,
+    },
     /// `d t u v sign`: 64-bit signed division by unsigned division; `d` is the
     /// dividend `u`, `t` the divisor `v`, and `sign` is scratch.
     SignedDivide {

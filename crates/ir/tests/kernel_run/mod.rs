@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use isa::Insn;
 use isa::uapi::prog_type;
+use isa::{AtomicOp, Insn, R0, R10, Size};
 use kernel::{Map, Program, Spec, TestInput, Update};
 use object::Object;
 
@@ -25,12 +25,38 @@ fn map(model: &object::Map) -> Result<std::rc::Rc<Map>, String> {
     })
 }
 
+fn load(insns: &[Insn]) -> Result<Program, kernel::Error> {
+    let (prog_type, license) = (prog_type::SOCKET_FILTER, "GPL");
+    Program::load(&Spec { name: "probe", prog_type, license, insns, ..Spec::default() })
+}
+
 /// Why programs cannot be loaded here, if they cannot.
 pub fn missing() -> Option<String> {
-    let insns = [Insn::mov64_imm(isa::R0, 0), Insn::exit()];
-    let spec =
-        Spec { name: "probe", prog_type: prog_type::SOCKET_FILTER, license: "GPL", insns: &insns, ..Spec::default() };
-    Program::load(&spec).err().map(|e| e.to_string())
+    load(&[Insn::mov64_imm(R0, 0), Insn::exit()]).err().map(|e| e.to_string())
+}
+
+/// The newest instruction set that this kernel takes.
+pub fn newest_isa() -> u8 {
+    let v4 = [Insn::mov64_imm(R0, 0), Insn::movsx64(R0, R0, 8), Insn::exit()];
+    let v3 = [
+        Insn::mov64_imm(R0, 0),
+        Insn::store_reg(Size::Dw, R10, -8, R0),
+        Insn::atomic(AtomicOp::FetchAdd, Size::Dw, R10, -8, R0),
+        Insn::mov64_imm(R0, 0),
+        Insn::exit(),
+    ];
+    match (load(&v4), load(&v3)) {
+        (Ok(_), _) => 4,
+        (Err(_), Ok(_)) => 3,
+        _ => 2,
+    }
+}
+
+/// Why a program was not loaded.
+pub enum Refusal {
+    /// The verifier gave up: some programs with nested loops are too much for it.
+    TooComplex,
+    Other(String),
 }
 
 /// The first program of an object, loaded.
@@ -40,10 +66,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    pub fn new(object: &Object) -> Result<Loaded, String> {
+    pub fn new(object: &Object) -> Result<Loaded, Refusal> {
         let program = &object.programs[0];
-        let maps = object.maps.iter().map(map).collect::<Result<Vec<_>, _>>()?;
-        let mut linked = object::link(object, program).map_err(|e| e.to_string())?;
+        let maps = object.maps.iter().map(map).collect::<Result<Vec<_>, _>>().map_err(Refusal::Other)?;
+        let mut linked = object::link(object, program).map_err(|e| Refusal::Other(e.to_string()))?;
         linked.set_map_fds(|i| std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&*maps[i.0 as usize])));
         let spec = Spec {
             name: &program.code.name,
@@ -53,8 +79,9 @@ impl Loaded {
             ..Spec::default()
         };
         let loaded = Program::load(&spec).map_err(|e| match e {
-            kernel::Error::Load(e) => format!("{e}\n{}", e.log),
-            other => other.to_string(),
+            kernel::Error::Load(e) if e.log.contains("BPF program is too large") => Refusal::TooComplex,
+            kernel::Error::Load(e) => Refusal::Other(format!("{e}\n{}", e.log)),
+            other => Refusal::Other(other.to_string()),
         })?;
         Ok(Loaded { program: loaded, state: maps[0].clone() })
     }
@@ -67,10 +94,4 @@ impl Loaded {
         let output = self.program.test_run(TestInput { data: &[0; 64], ..TestInput::default() }).unwrap();
         (output.retval, self.state.lookup(&key).unwrap().unwrap())
     }
-}
-
-/// The code of an object as text.
-pub fn listing(object: &Object) -> String {
-    let codes = object.programs.iter().map(|p| &p.code).chain(&object.functions);
-    codes.map(|code| format!("{}:\n{}", code.name, isa::disassemble(&code.insns))).collect()
 }

@@ -25,6 +25,9 @@ impl Lowering<'_> {
 
     pub(super) fn binary(&mut self, dst: VReg, op: BinaryOp, a: Value, b: Value, ty: Type) {
         let width = if ty == Type::I32 { Width::W32 } else { Width::W64 };
+        if !matches!(ty, Type::Ptr(_)) && self.binary_if(dst, op, width, a, b) {
+            return;
+        }
         let (mut a, mut b) = (self.resolve(a), self.resolve(b));
         if is_commutative(op) && !matches!(ty, Type::Ptr(_)) {
             // The first operand's register is overwritten: take the one that
@@ -93,6 +96,21 @@ impl Lowering<'_> {
             }
         }
         true
+    }
+
+    /// `v op n` (of the type of `v`) as one instruction, where that is all there
+    /// is to it.
+    pub(super) fn plain_imm(&self, op: BinaryOp, v: Value, n: i64) -> Option<(AluOp, Width, i32)> {
+        let width = match self.func.ty(v) {
+            Type::I32 => Width::W32,
+            Type::I64 => Width::W64,
+            Type::Ptr(_) => return None,
+        };
+        let imm = if width == Width::W32 { n as i32 } else { i32::try_from(n).ok()? };
+        let shift = matches!(op, BinaryOp::Shl | BinaryOp::Lshr | BinaryOp::Ashr);
+        let divides = matches!(op, BinaryOp::Udiv | BinaryOp::Sdiv | BinaryOp::Urem | BinaryOp::Srem);
+        let fits = !shift || (0..i32::from(width.bits())).contains(&imm);
+        (fits && !divides).then_some((alu_op(op), width, imm))
     }
 
     /// Signed division where the instruction set has none: 64-bit unsigned

@@ -1,6 +1,6 @@
 //! Comparisons, selects, calls, and what ends blocks.
 
-use isa::{Cond, Width};
+use isa::{AluOp, Cond, Width};
 use regalloc2::{Block as MachineBlock, VReg};
 
 use super::arithmetic::jump_cond;
@@ -36,6 +36,12 @@ impl Condition {
             None => inst,
         }
     }
+}
+
+/// A number that is there if a condition holds, else 0.
+pub(super) struct Flag {
+    cond: Value,
+    number: i32,
 }
 
 impl Lowering<'_> {
@@ -164,11 +170,84 @@ impl Lowering<'_> {
         let inst = c.on(self.inst(Op::SetIf(c.test)).early_def(set));
         self.push(inst);
         if c.inverted {
-            self.alu_imm(dst, isa::AluOp::Xor, Width::W64, set, 1);
+            self.alu_imm(dst, AluOp::Xor, Width::W64, set, 1);
         }
     }
 
+    /// `dst = x op (cond ? imm : 0)` or, which is the same for the operations it is
+    /// used with, `cond ? x op imm : x`.
+    fn alu_if(&mut self, dst: VReg, cond: Value, holds: bool, (op, width, imm): (AluOp, Width, i32), x: Value) {
+        let c = self.condition(cond);
+        let x = self.need_own(x);
+        let inst = self.inst(Op::AluIf { test: c.test, holds: holds != c.inverted, op, width, imm });
+        let inst = c.on_late(inst.reuse_def(dst, 1).uses(x));
+        self.push(inst);
+    }
+
+    /// Selects `a op b` where `b` is a number or 0 by some condition.
+    pub(super) fn binary_if(&mut self, dst: VReg, op: BinaryOp, width: Width, a: Value, b: Value) -> bool {
+        // Operations that 0 on the right leaves without effect.
+        let alu = match op {
+            BinaryOp::Add => AluOp::Add,
+            BinaryOp::Sub => AluOp::Sub,
+            BinaryOp::Or => AluOp::Or,
+            BinaryOp::Xor => AluOp::Xor,
+            _ => return false,
+        };
+        let (a, b) = (self.resolve(a), self.resolve(b));
+        let (flag, x) = match (self.flag(b), self.flag(a)) {
+            (Some(flag), _) => (flag, a),
+            (None, Some(flag)) if op != BinaryOp::Sub => (flag, b),
+            _ => return false,
+        };
+        self.alu_if(dst, flag.cond, true, (alu, width, flag.number), x);
+        true
+    }
+
+    /// `v` as a number that is there or not by a condition, if nothing else
+    /// needs `v`.
+    pub(super) fn flag(&self, v: Value) -> Option<Flag> {
+        if self.uses[v] > 1 {
+            return None;
+        }
+        match self.def(v)? {
+            InstData::Compare { .. } => Some(Flag { cond: v, number: 1 }),
+            InstData::Binary { op: BinaryOp::Shl, args: [a, n] } if !self.is_i32(v) => {
+                let a = self.resolve(*a);
+                let shift = self.constant(*n).filter(|n| (0..31).contains(n))?;
+                let single = self.uses[a] == 1 && matches!(self.def(a), Some(InstData::Compare { .. }));
+                single.then_some(Flag { cond: a, number: 1 << shift })
+            }
+            InstData::Select { cond, args: [n, zero] } if self.constant(*zero) == Some(0) => {
+                let number = i32::try_from(self.constant(*n)?).ok()?;
+                Some(Flag { cond: *cond, number })
+            }
+            _ => None,
+        }
+    }
+
+    /// Selects `cond ? x op n : x`, or the other way round.
+    fn select_if(&mut self, dst: VReg, cond: Value, a: Value, b: Value) -> bool {
+        for (changed, x, holds) in [(a, b, true), (b, a, false)] {
+            let (changed, x) = (self.resolve(changed), self.resolve(x));
+            if self.uses[changed] == 1
+                && let Some(InstData::Binary { op, args: [from, n] }) = self.def(changed)
+                && self.resolve(*from) == x
+                && self.constant(x).is_none()
+                && let Some(n) = self.constant(*n)
+                && let Some(alu) = self.plain_imm(*op, changed, n)
+            {
+                self.alu_if(dst, cond, holds, alu, x);
+                return true;
+            }
+        }
+        false
+    }
+
     pub(super) fn select(&mut self, dst: VReg, cond: Value, a: Value, b: Value) {
+        if self.select_if(dst, cond, a, b) {
+            return;
+        }
         let c = self.condition(cond);
         let (first, second) = if c.inverted { (b, a) } else { (a, b) };
         let (first, first_reg) = self.choice(first);

@@ -201,23 +201,54 @@ impl<'a> Lowering<'a> {
             lowering.alias[param] = Some(arg);
         }
         lowering.find_aliases();
+        lowering.count_uses();
         lowering
     }
 
-    /// Counts uses, and finds the instructions that leave their operand as it is.
+    /// Finds the instructions that leave their operand as it is.
     fn find_aliases(&mut self) {
         for &block in &self.shape.postorder {
             for &inst in &self.func.blocks[block].insts {
-                let data = &self.func.insts[inst];
-                data.for_each_use(|v| self.uses[v] += 1);
                 let Some(result) = self.func.results[inst] else { continue };
-                self.alias[result] = match *data {
+                self.alias[result] = match self.func.insts[inst] {
                     InstData::NonNull(v) => Some(v),
                     InstData::Unary { op: UnaryOp::Zext32 | UnaryOp::Trunc, arg } if self.upper_half_is_zero(arg) => {
                         Some(arg)
                     }
                     _ => None,
                 };
+            }
+        }
+    }
+
+    /// Counts uses, those of an alias as uses of what it stands for.
+    fn count_uses(&mut self) {
+        for &block in &self.shape.postorder {
+            for &inst in &self.func.blocks[block].insts {
+                if self.func.results[inst].is_some_and(|v| self.alias[v].is_some()) {
+                    continue;
+                }
+                let data = &self.func.insts[inst];
+                if let InstData::Branch { cond, .. } = data {
+                    let cond = self.resolve(*cond);
+                    self.uses[cond] += 1;
+                }
+                if !data.is_terminator() || matches!(data, InstData::Return(_)) {
+                    data.for_each_use(|v| {
+                        let v = self.resolve(v);
+                        self.uses[v] += 1;
+                    });
+                }
+                // Arguments of a block with one way in are uses only where
+                // its parameters are used.
+                for to in targets(data).into_iter().flatten() {
+                    if !block_has_one_way_in(self.shape, self.func, to.block) {
+                        for arg in &to.args {
+                            let arg = self.resolve(*arg);
+                            self.uses[arg] += 1;
+                        }
+                    }
+                }
             }
         }
     }
