@@ -80,7 +80,8 @@ impl Texts {
         let Some((source, starts)) = self.0.get(usize::from(at.source)) else { return SourceSpan::default() };
         let start = starts.get(at.line as usize - 1).copied().unwrap_or(0);
         let end = starts.get(at.line as usize).copied().unwrap_or(source.text.len() as u32).saturating_sub(1);
-        SourceSpan { source: at.source, start: (start + at.column - 1).min(end), end }
+        let start = source.text.floor_char_boundary((start + at.column - 1).min(end) as usize) as u32;
+        SourceSpan { source: at.source, start, end }
     }
 
     pub(crate) fn into_sources(self) -> Vec<Source> {

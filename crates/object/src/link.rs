@@ -93,7 +93,7 @@ impl Linker<'_> {
             params: code.params,
             function,
         });
-        self.linked.lines.extend(code.lines.iter().map(|line| Line { insn: line.insn + start, ..*line }));
+        self.linked.lines.extend(code.lines.iter().map(|line| Line { insn: line.insn.saturating_add(start), ..*line }));
         for relocation in &code.relocations {
             let problem = |problem| Error::Relocation { function: code.name.clone(), insn: relocation.insn, problem };
             let insn = code.insns.get(relocation.insn as usize).ok_or(problem("is outside the function"))?;

@@ -5,6 +5,7 @@ mod objects;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use isa::uapi::map_type;
 use object::{Error, Map, Object, RelocationKind, link, read_elf, write_elf};
 
 /// A file in the temporary directory that goes away.
@@ -294,4 +295,34 @@ fn listing_names_what_is_referred_to() {
     ] {
         assert!(text.contains(piece), "no `{piece}` in:\n{text}");
     }
+}
+
+#[test]
+fn libbpf_takes_every_kind_of_map_that_tracing_uses() {
+    let mut object = objects::tracepoint();
+    let kinds = [
+        ("percpu_hash", map_type::PERCPU_HASH, 16, 8, 4096),
+        ("percpu_array", map_type::PERCPU_ARRAY, 4, 24, 8),
+        ("lru", map_type::LRU_HASH, 8, 8, 64),
+        ("stacks", map_type::STACK_TRACE, 4, 127 * 8, 1024),
+        ("ring", map_type::RINGBUF, 0, 0, 65_536),
+        ("perf", map_type::PERF_EVENT_ARRAY, 4, 4, 0),
+    ];
+    for (name, map_type, key_size, value_size, max_entries) in kinds {
+        let name = name.to_owned();
+        object.maps.push(Map { name, map_type, key_size, value_size, max_entries, ..Map::default() });
+    }
+    let file = TemporaryFile::new("maps.o", &write_elf(&object).expect("writes"));
+    load(
+        &file.0,
+        &[],
+        &[
+            "percpu_hash  name percpu_hash",
+            "percpu_array  name percpu_array",
+            "lru_hash  name lru",
+            "stack_trace  name stacks",
+            "ringbuf  name ring",
+            "perf_event_array  name perf",
+        ],
+    );
 }
