@@ -119,7 +119,7 @@ pub fn compile(
     let target = ir::Options { isa: instruction_set(host) };
     plan.object = timings.time("emit", || ir::generate(&module, &target))?;
     if args.emit == Some(Stage::Asm) {
-        print(&ir::assembly(&plan.object));
+        print(&object::listing(&plan.object));
         return Ok(Outcome::Shown);
     }
     Ok(Outcome::Plan(Box::new(plan), config))

@@ -1,0 +1,8 @@
+//! Any text as the format file of a tracepoint.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let _ = bt::tracepoint_format::parse_format(text);
+});
