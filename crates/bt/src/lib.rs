@@ -6,6 +6,7 @@
 
 pub mod arch;
 pub mod ast;
+mod c_definitions;
 mod catalog;
 mod context;
 mod diagnostic;

@@ -4,6 +4,8 @@
 //! A kernel function that is written out in full is not looked up: that would cost more than all the
 //! rest of a start. If it does not exist the attachment fails, and [`suggest_function`] finds what was meant.
 
+#[cfg(test)]
+pub(crate) mod fake;
 mod kernel;
 mod perf;
 mod provider;
