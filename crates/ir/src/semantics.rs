@@ -42,6 +42,12 @@ impl BinaryOp {
 }
 
 impl UnaryOp {
+    /// Whether it keeps the low bits and fills the others.
+    pub fn is_extension(self) -> bool {
+        use UnaryOp::*;
+        matches!(self, Sext8 | Sext16 | Sext32 | Zext8 | Zext16 | Zext32)
+    }
+
     /// On the 64 bits of a register. For an `I32` result the low half counts.
     pub fn evaluate(self, a: u64) -> u64 {
         match self {

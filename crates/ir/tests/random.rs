@@ -62,3 +62,38 @@ fn generated_programs_survive_the_text_form() {
         assert_eq!(run(&parsed), run(&module), "seed {seed}");
     }
 }
+
+/// Programs to try: `SKEP_RANDOM_PROGRAMS`, or enough to see most mistakes.
+fn programs() -> u64 {
+    std::env::var("SKEP_RANDOM_PROGRAMS").ok().and_then(|n| n.parse().ok()).unwrap_or(1000)
+}
+
+#[test]
+fn each_pass_keeps_the_meaning_of_programs() {
+    for seed in 0..programs() {
+        let original = generate::module(seed, shape(seed));
+        let expected = run(&original);
+        for pass in ir::Pass::ALL {
+            let mut module = original.clone();
+            ir::run_pass(&mut module, pass);
+            let name = pass.name();
+            ir::verify_module(&module).unwrap_or_else(|e| panic!("seed {seed}, {name}: {e}\n{original}\n{module}"));
+            assert_eq!(run(&module), expected, "seed {seed}, {name}\n{original}\n{module}");
+        }
+    }
+}
+
+#[test]
+fn the_pipeline_keeps_the_meaning_of_programs() {
+    for seed in 0..programs() {
+        let original = generate::module(seed, shape(seed));
+        let mut module = original.clone();
+        ir::optimize(&mut module);
+        ir::verify_module(&module).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{original}\n{module}"));
+        assert_eq!(run(&module), run(&original), "seed {seed}\n{original}\n{module}");
+        // Nothing is left to chance.
+        let mut again = original.clone();
+        ir::optimize(&mut again);
+        assert_eq!(again.to_string(), module.to_string(), "seed {seed}");
+    }
+}

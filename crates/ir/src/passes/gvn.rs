@@ -1,0 +1,466 @@
+//! Values that were computed before are used again: value numbering of pure
+//! instructions over the dominator tree, together with what memory is known to
+//! hold (loads after loads and stores of the same place) and what branches have
+//! decided.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use cranelift_entity::{PrimaryMap, SecondaryMap};
+use object::SourceSpan;
+
+use super::alias::{Address, Addresses, Base, Place, map_behind};
+use super::rewrite::Replacements;
+use crate::effects::{self, Outside};
+use crate::*;
+
+/// Places of which the contents are remembered at one time.
+const MAX_KNOWN: usize = 48;
+/// Blocks looked at between a join and its dominator.
+const MAX_BETWEEN: usize = 12;
+
+pub(super) fn run(func: &mut Function, cfg: &Cfg, maps: &PrimaryMap<Map, object::Map>) {
+    let addresses = Addresses::new(func, cfg);
+    let mut children: SecondaryMap<Block, Vec<Block>> = SecondaryMap::new();
+    for &block in cfg.reverse_postorder.iter().rev() {
+        if let Some(idom) = cfg.idom(block) {
+            children[idom].push(block);
+        }
+    }
+    let mut gvn = Gvn {
+        func,
+        cfg,
+        maps,
+        addresses,
+        table: HashMap::default(),
+        inserted: Vec::new(),
+        decided: SecondaryMap::new(),
+        decisions: Vec::new(),
+        replaced: Replacements::default(),
+        memory: SecondaryMap::new(),
+    };
+    let mut stack = vec![Step::Enter(gvn.func.entry())];
+    while let Some(step) = stack.pop() {
+        match step {
+            Step::Enter(block) => {
+                stack.push(Step::Leave { inserted: gvn.inserted.len(), decisions: gvn.decisions.len() });
+                gvn.block(block);
+                stack.extend(children[block].iter().map(|child| Step::Enter(*child)));
+            }
+            Step::Leave { inserted, decisions } => gvn.forget(inserted, decisions),
+        }
+    }
+    // Arguments on back edges were seen before what they stand for.
+    gvn.replaced.apply(func);
+}
+
+/// The walk over the dominator tree, on its own stack.
+enum Step {
+    Enter(Block),
+    Leave { inserted: usize, decisions: usize },
+}
+
+/// What memory holds at a place.
+#[derive(Clone, Copy)]
+struct Known {
+    address: Address,
+    bytes: u32,
+    content: Content,
+}
+
+impl Known {
+    fn place(&self) -> Place {
+        Place::new(self.address, Some(self.bytes))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Content {
+    /// The low bytes of this value. `load`: loading like this gives exactly it.
+    Value {
+        value: Value,
+        load: Option<MemType>,
+    },
+    /// A pointer.
+    Pointer(Value),
+    Fill(u8),
+}
+
+/// The key of an expression: its operands are resolved and in canonical order.
+type Expression = (InstData, Type);
+
+struct Gvn<'a> {
+    func: &'a mut Function,
+    cfg: &'a Cfg,
+    maps: &'a PrimaryMap<Map, object::Map>,
+    addresses: Addresses,
+    table: HashMap<Expression, Value, BuildHasherDefault<Mixer>>,
+    /// Keys of `table` in order of insertion, to take scopes back.
+    inserted: Vec<Expression>,
+    /// Conditions of which the outcome is known here: they are this constant.
+    decided: SecondaryMap<Value, Option<Value>>,
+    decisions: Vec<Value>,
+    replaced: Replacements,
+    /// What is known at the end of each block.
+    memory: SecondaryMap<Block, Vec<Known>>,
+}
+
+impl Gvn<'_> {
+    fn forget(&mut self, inserted: usize, decisions: usize) {
+        for key in self.inserted.drain(inserted..) {
+            self.table.remove(&key);
+        }
+        for cond in self.decisions.drain(decisions..) {
+            self.decided[cond] = None;
+        }
+    }
+
+    fn block(&mut self, block: Block) {
+        // A loop of one block changes what it finds itself: asked before its
+        // instructions are taken out.
+        let mut memory = self.memory_at(block);
+        let insts = std::mem::take(&mut self.func.blocks[block].insts);
+        let mut out = Vec::with_capacity(insts.len() + 2);
+        self.learn_from_branch(block, &mut out);
+        for inst in insts {
+            self.replaced.resolve_uses(self.func, inst);
+            self.instruction(inst, &mut memory, &mut out);
+        }
+        self.func.blocks[block].insts = out;
+        self.memory[block] = memory;
+    }
+
+    /// With one way in, the branch there has decided its condition.
+    fn learn_from_branch(&mut self, block: Block, out: &mut Vec<Inst>) {
+        let [pred] = *self.cfg.preds(block) else { return };
+        let InstData::Branch { cond, then, otherwise } = self.func.terminator(pred) else { return };
+        let (cond, holds) = (*cond, then.block == block);
+        if then.block == otherwise.block {
+            return;
+        }
+        let Some(InstData::Compare { cond: test, args }) = self.func.def(cond).cloned() else {
+            // A number that is not 0 may be any other.
+            if !holds && self.func.ty(cond) == Type::I64 {
+                self.decide(cond, 0, out);
+            }
+            return;
+        };
+        self.decide(cond, i64::from(holds), out);
+        let opposite = InstData::Compare { cond: test.inverse(), args };
+        let key = (opposite, Type::I64);
+        if !self.table.contains_key(&key) {
+            let value = self.func.emit(out, InstData::Const(i64::from(!holds)), Type::I64, SourceSpan::default());
+            self.insert(key, value);
+        }
+    }
+
+    fn decide(&mut self, cond: Value, outcome: i64, out: &mut Vec<Inst>) {
+        if self.decided[cond].is_none() {
+            let value = self.func.emit(out, InstData::Const(outcome), Type::I64, SourceSpan::default());
+            self.decided[cond] = Some(value);
+            self.decisions.push(cond);
+        }
+    }
+
+    fn insert(&mut self, key: Expression, value: Value) {
+        self.table.insert(key.clone(), value);
+        self.inserted.push(key);
+    }
+
+    fn instruction(&mut self, inst: Inst, memory: &mut Vec<Known>, out: &mut Vec<Inst>) {
+        use InstData::*;
+        // Where a condition was decided, what it decides again is known.
+        if let Branch { cond, .. } | Select { cond, .. } = &mut self.func.insts[inst]
+            && let Some(outcome) = self.decided[*cond]
+        {
+            *cond = outcome;
+        }
+        let data = &self.func.insts[inst];
+        let reusable = match data {
+            Const(_) | Binary { .. } | Unary { .. } | Compare { .. } | Select { .. } | SlotAddr { .. } => true,
+            MapAddr(_) | MapValueAddr { .. } | FuncAddr(_) | NonNull(_) | Clamp { .. } => true,
+            CallHelper { helper, .. } => effects::of_helper(*helper).repeats(),
+            _ => false,
+        };
+        if let (true, Some(result)) = (reusable, self.func.results[inst]) {
+            let key = (canonical(data.clone()), self.func.ty(result));
+            match self.table.get(&key) {
+                Some(&earlier) => {
+                    self.replaced.set(result, earlier);
+                    return;
+                }
+                None => self.insert(key, result),
+            }
+        } else if self.touch_memory(inst, memory, out) {
+            return;
+        }
+        out.push(inst);
+    }
+
+    /// Follows what an instruction does to memory; true if it is not needed.
+    fn touch_memory(&mut self, inst: Inst, memory: &mut Vec<Known>, out: &mut Vec<Inst>) -> bool {
+        match self.func.insts[inst] {
+            InstData::Load { mem, ptr, offset } => {
+                let Some(address) = self.address(ptr, offset) else { return false };
+                let Some(result) = self.func.results[inst] else { return false };
+                if let Some(value) = self.loaded(memory, address, mem, self.func.ty(result), inst, out) {
+                    self.replaced.set(result, value);
+                    return true;
+                }
+                let content = Content::Value { value: result, load: Some(mem) };
+                remember(memory, Known { address, bytes: mem.bytes(), content });
+                false
+            }
+            InstData::LoadPtr { ptr, offset } => {
+                let Some(address) = self.address(ptr, offset) else { return false };
+                let Some(result) = self.func.results[inst] else { return false };
+                let known = memory.iter().find_map(|known| match known.content {
+                    Content::Pointer(p) if known.address == address && self.func.ty(p) == self.func.ty(result) => {
+                        Some(p)
+                    }
+                    _ => None,
+                });
+                if let Some(pointer) = known {
+                    self.replaced.set(result, pointer);
+                    return true;
+                }
+                remember(memory, Known { address, bytes: 8, content: Content::Pointer(result) });
+                false
+            }
+            InstData::Store { mem, ptr, offset, value } => {
+                let address = self.address(ptr, offset);
+                let is_there = |known: &Known| match known.content {
+                    Content::Value { value: v, .. } | Content::Pointer(v) => {
+                        v == value && Some(known.address) == address && known.bytes == mem.bytes()
+                    }
+                    Content::Fill(byte) => {
+                        address.is_some_and(|a| contains(known, a, mem.bytes()))
+                            && self
+                                .func
+                                .constant(value)
+                                .is_some_and(|n| n.to_le_bytes()[..mem.bytes() as usize].iter().all(|b| *b == byte))
+                    }
+                };
+                if memory.iter().any(is_there) {
+                    return true;
+                }
+                self.clobber(inst, memory);
+                let content = match self.func.ty(value) {
+                    Type::Ptr(_) => Content::Pointer(value),
+                    // An `I32` is itself when loaded back zero-extended.
+                    Type::I32 => Content::Value { value, load: None },
+                    Type::I64 => Content::Value { value, load: (mem.bytes() == 8).then_some(MemType::U64) },
+                };
+                if let Some(address) = address {
+                    remember(memory, Known { address, bytes: mem.bytes(), content });
+                }
+                false
+            }
+            InstData::MemSet { dst, offset, byte, len } => {
+                self.clobber(inst, memory);
+                if let Some(address) = self.address(dst, offset) {
+                    remember(memory, Known { address, bytes: len, content: Content::Fill(byte) });
+                }
+                false
+            }
+            _ => {
+                self.clobber(inst, memory);
+                false
+            }
+        }
+    }
+
+    /// With a known offset only.
+    fn address(&self, ptr: Value, offset: i32) -> Option<Address> {
+        let address = self.addresses.of(ptr)?;
+        let offset = address.offset?.checked_add(i64::from(offset))?;
+        Some(Address { offset: Some(offset), ..address })
+    }
+
+    /// The value that a load gives, from what is known.
+    fn loaded(
+        &mut self,
+        memory: &[Known],
+        address: Address,
+        mem: MemType,
+        ty: Type,
+        inst: Inst,
+        out: &mut Vec<Inst>,
+    ) -> Option<Value> {
+        let span = self.func.spans[inst];
+        for known in memory {
+            match known.content {
+                Content::Value { value, load } if known.address == address && known.bytes == mem.bytes() => {
+                    if load == Some(mem) && self.func.ty(value) == ty {
+                        return Some(value);
+                    }
+                    if ty != Type::I64 {
+                        continue;
+                    }
+                    let op = match mem {
+                        MemType::U8 => UnaryOp::Zext8,
+                        MemType::U16 => UnaryOp::Zext16,
+                        MemType::U32 | MemType::U64 => UnaryOp::Zext32,
+                        MemType::S8 => UnaryOp::Sext8,
+                        MemType::S16 => UnaryOp::Sext16,
+                        MemType::S32 => UnaryOp::Sext32,
+                    };
+                    // Narrower extensions keep the operand's type.
+                    let widens = matches!(op, UnaryOp::Zext32 | UnaryOp::Sext32);
+                    let from_i32 = self.func.ty(value) == Type::I32;
+                    if (mem == MemType::U64 && !from_i32) || (from_i32 && !widens) {
+                        continue;
+                    }
+                    return Some(self.func.emit(out, InstData::Unary { op, arg: value }, Type::I64, span));
+                }
+                Content::Fill(byte) if contains(known, address, mem.bytes()) => {
+                    let all = i64::from_le_bytes([byte; 8]);
+                    let unused = 64 - mem.bytes() * 8;
+                    let n = if mem.is_signed() { all << unused >> unused } else { (all as u64 >> unused) as i64 };
+                    return Some(self.func.emit(out, InstData::Const(n), ty, span));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Forgets what an instruction may change.
+    fn clobber(&self, inst: Inst, memory: &mut Vec<Known>) {
+        let data = &self.func.insts[inst];
+        let outside = match data {
+            InstData::Call { .. } => Outside::Everything,
+            InstData::CallHelper { helper, .. } => effects::of_helper(*helper).outside,
+            InstData::Store { .. }
+            | InstData::Atomic { .. }
+            | InstData::CompareExchange { .. }
+            | InstData::MemCopy { .. }
+            | InstData::MemSet { .. } => Outside::Nothing,
+            _ => return,
+        };
+        match outside {
+            Outside::Everything => memory.retain(|known| match known.address.base {
+                Base::Slot(slot) => !self.addresses.is_captured(slot),
+                _ => false,
+            }),
+            Outside::MapValues => {
+                let map = match data {
+                    InstData::CallHelper { args, .. } => args.first().and_then(|v| match self.func.def(*v) {
+                        Some(InstData::MapAddr(map)) => Some(*map),
+                        _ => None,
+                    }),
+                    _ => None,
+                };
+                memory.retain(|known| match known.address.base {
+                    Base::Slot(_) => true,
+                    Base::Map(other) => map.is_some_and(|map| map != other),
+                    Base::Pointer(p) => {
+                        let other = map_behind(self.func, p);
+                        map.is_some() && other.is_some() && map != other
+                    }
+                });
+            }
+            _ => {}
+        }
+        self.addresses.for_each_touch(self.func, self.maps, inst, |place, touch| {
+            if touch.writes() {
+                memory.retain(|known| !self.addresses.may_alias(self.func, known.place(), place));
+            }
+        });
+    }
+
+    /// What is known at the start of a block: all that its dominator knows, less
+    /// what any block on the way from there may change.
+    fn memory_at(&self, block: Block) -> Vec<Known> {
+        let Some(idom) = self.cfg.idom(block) else { return Vec::new() };
+        let mut memory = self.memory[idom].clone();
+        if memory.is_empty() || *self.cfg.preds(block) == [idom] {
+            return memory;
+        }
+        let mut between: Vec<Block> = Vec::new();
+        let mut stack: Vec<Block> = self.cfg.preds(block).to_vec();
+        while let Some(b) = stack.pop() {
+            if b == idom || between.contains(&b) {
+                continue;
+            }
+            if between.len() == MAX_BETWEEN {
+                return Vec::new();
+            }
+            between.push(b);
+            stack.extend(self.cfg.preds(b));
+        }
+        for b in between {
+            for &inst in &self.func.blocks[b].insts {
+                self.clobber(inst, &mut memory);
+            }
+        }
+        memory
+    }
+}
+
+/// Whether `bytes` at `address` are all in a known place.
+fn contains(known: &Known, address: Address, bytes: u32) -> bool {
+    let (Some(start), Some(inner)) = (known.address.offset, address.offset) else { return false };
+    known.address.base == address.base && inner >= start && inner + i64::from(bytes) <= start + i64::from(known.bytes)
+}
+
+fn remember(memory: &mut Vec<Known>, known: Known) {
+    if memory.len() == MAX_KNOWN {
+        memory.remove(0);
+    }
+    memory.push(known);
+}
+
+/// One order for operands that can change places.
+fn canonical(data: InstData) -> InstData {
+    match data {
+        InstData::Binary { op, args: [a, b] } => {
+            let commutes = matches!(op, BinaryOp::Add | BinaryOp::Mul | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor);
+            let args = if commutes && b < a { [b, a] } else { [a, b] };
+            InstData::Binary { op, args }
+        }
+        InstData::Compare { cond, args: [a, b] } if b < a => InstData::Compare { cond: cond.swapped(), args: [b, a] },
+        other => other,
+    }
+}
+
+/// A fast hash for small keys of our own making, after FxHash.
+#[derive(Default)]
+struct Mixer(u64);
+
+impl Mixer {
+    fn mix(&mut self, n: u64) {
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+}
+
+impl Hasher for Mixer {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, n: u8) {
+        self.mix(u64::from(n));
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.mix(u64::from(n));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.mix(n);
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.mix(n as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        // hashbrown takes its tag from the top bits and the bucket from the low.
+        self.0 ^ (self.0 >> 32)
+    }
+}
