@@ -244,35 +244,40 @@ impl<'d> Btf<'d> {
         offsets
     }
 
-    /// Own types whose name stands at this string offset. Scans the section
-    /// for the number and keeps the hits that are a type's first word.
+    /// Own types whose name stands at this string offset.
     fn own_named_by<'b>(&'b self, name_off: u32) -> impl Iterator<Item = Type<'b>> + use<'b, 'd> {
+        self.words(name_off).filter_map(|offset| self.at(self.id_at(offset)?, offset).ok())
+    }
+
+    /// Offsets in the type section of the words that are this number, whatever they mean there.
+    fn words<'b>(&'b self, number: u32) -> impl Iterator<Item = usize> + use<'b> {
         /// Bytes that are compared without a branch, so that the compiler vectorises it.
         const BLOCK: usize = 1024;
-        let mut block = 0;
-        let mut word = 0;
-        std::iter::from_fn(move || {
-            while block < self.types.len() {
-                let end = (block + BLOCK).min(self.types.len());
-                let bytes = &self.types[block..end];
-                let hit =
-                    word > 0 || bytes.chunks_exact(4).fold(false, |hit, word| hit | (u32_at(word, 0) == name_off));
-                if hit {
-                    while word * 4 + 4 <= bytes.len() {
-                        let at = block + word * 4;
-                        word += 1;
-                        if u32_at(self.types, at) == name_off
-                            && let Some(id) = self.id_at(at)
-                            && let Ok(ty) = self.at(id, at)
-                        {
-                            return Some(ty);
-                        }
-                    }
-                }
-                word = 0;
-                block = end;
-            }
-            None
+        let has_number =
+            move |block: &&[u8]| block.chunks_exact(4).fold(false, |found, word| found | (u32_at(word, 0) == number));
+        let blocks = self.types.chunks(BLOCK).enumerate().filter(move |(_, block)| has_number(block));
+        blocks.flat_map(move |(index, block)| {
+            let words = block.chunks_exact(4).enumerate().filter(move |(_, word)| u32_at(word, 0) == number);
+            words.map(move |(word, _)| index * BLOCK + word * 4)
+        })
+    }
+
+    /// The enum that has an enumerator of this name, and its value; the first
+    /// if several have, the base's before own ones.
+    pub fn find_enumerator<'b>(&'b self, name: &str) -> Option<(Type<'b>, i128)> {
+        if let Some(found) = self.base.and_then(|base| base.find_enumerator(name)) {
+            return Some(found);
+        }
+        if name.is_empty() || name.bytes().any(|byte| byte == 0) {
+            return None;
+        }
+        self.string_offsets(name).iter().find_map(|candidate| {
+            self.words(candidate.offset).find_map(|offset| {
+                let (index, start) = self.places.around(self.types, &self.extents, offset)?;
+                let ty = self.at(TypeId(self.first_id.saturating_add(index as u32)), start).ok()?;
+                let enumerator = ty.enumerators().find(|enumerator| enumerator.name == name)?;
+                Some((ty, enumerator.value))
+            })
         })
     }
 

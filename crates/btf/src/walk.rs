@@ -68,16 +68,25 @@ impl Places {
 
     /// The index of the type that starts at this offset, if one does.
     pub fn index(&self, types: &[u8], extents: &Extents, offset: usize) -> Option<usize> {
+        let (index, start) = self.around(types, extents, offset)?;
+        (start == offset).then_some(index)
+    }
+
+    /// The index and the start of the type whose bytes are around this offset.
+    pub fn around(&self, types: &[u8], extents: &Extents, offset: usize) -> Option<(usize, usize)> {
         let starts_before = |run: &&Run| run.checkpoints.first().is_some_and(|start| *start as usize <= offset);
         let run = self.runs.iter().rev().find(starts_before)?;
         let checkpoint = run.checkpoints.partition_point(|&start| start as usize <= offset).checked_sub(1)?;
         let mut start = run.checkpoints[checkpoint] as usize;
         let mut index = run.first + checkpoint * STRIDE;
-        while start < offset {
-            start += len_at(types, extents, start);
+        loop {
+            let next = start + len_at(types, extents, start);
+            if next > offset {
+                return (index < self.count).then_some((index, start));
+            }
+            start = next;
             index += 1;
         }
-        (start == offset).then_some(index)
     }
 }
 

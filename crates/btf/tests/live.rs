@@ -88,6 +88,7 @@ fn names_that_everyone_needs_are_found() {
         let ty = btf.find_c(text).unwrap_or_else(|| panic!("{text}"));
         assert_eq!(btf.size_of(ty.id), Ok(size), "{text}");
     }
+    assert_eq!(btf.find_enumerator("PIDTYPE_TGID").map(|(ty, value)| (ty.name(), value)), Some(("pid_type", 1)));
     let read = btf.find("vfs_read", Kind::Func).expect("a function");
     assert_eq!(
         btf.type_name(read.target().expect("its prototype")),

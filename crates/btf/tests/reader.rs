@@ -106,6 +106,8 @@ fn the_other_kinds() {
     let color = btf.find_c("enum color").expect("it is there");
     let values: Vec<_> = color.enumerators().map(|e| (e.name, e.value)).collect();
     assert_eq!(values, [("RED", 0), ("GREEN", 5), ("BLUE", 0xffff_ffff)]);
+    assert_eq!(btf.find_enumerator("GREEN").map(|(ty, value)| (ty.id, value)), Some((color.id, 5)));
+    assert!(["REEN", "color", "GREE", "", "shape"].iter().all(|name| btf.find_enumerator(name).is_none()));
     assert_eq!(
         btf.find("int", Kind::Int).and_then(|int| int.int()).map(|int| (int.signed, int.bits)),
         Some((true, 32))
@@ -215,6 +217,7 @@ fn ask(bytes: &[u8]) {
     }
     for name in ["shape", "int", "x", "measure", ""] {
         let _ = (btf.find_all(name), btf.find_c(name), btf.find(name, Kind::Func), btf.raw_tracepoint(name));
+        let _ = btf.find_enumerator(name);
     }
     if let Ok(split) = Btf::parse_split(SHAPES, &btf) {
         let _ = (split.find_all("shape"), split.types().count());
