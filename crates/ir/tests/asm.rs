@@ -1,7 +1,7 @@
 //! The back end as data: `tests/asm/*.ir` hold a module and the instructions
 //! that become of it, which must also load on the kernel at hand.
 //!
-//! The first line is `; isa N` (and `; not loaded: REASON` may follow); the
+//! The first line is `; isa N`, and a line `; needs 5.13: REASON` may follow; the
 //! listing stands after a line `; ===`. `UPDATE_EXPECT=1` rewrites listings.
 
 #[allow(dead_code)] // only whether programs load
@@ -17,7 +17,8 @@ struct Case {
     input: String,
     expected: String,
     isa: u8,
-    loaded: bool,
+    /// Version of the oldest kernel that loads it.
+    kernel: (u32, u32),
 }
 
 impl Case {
@@ -40,13 +41,19 @@ fn cases() -> Vec<Case> {
         let isa = input.lines().next().and_then(|line| line.strip_prefix("; isa ")?.parse().ok());
         Case {
             isa: isa.unwrap_or_else(|| panic!("{}: the first line says `; isa N`", path.display())),
-            loaded: !input.lines().any(|line| line.starts_with("; not loaded: ")),
+            kernel: input.lines().find_map(|line| version(line.strip_prefix("; needs ")?)).unwrap_or((0, 0)),
             input: input.to_owned(),
             expected: expected.to_owned(),
             path,
         }
     };
     paths.into_iter().map(case).collect()
+}
+
+/// `5.13: …`
+fn version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split(':').next()?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 #[test]
@@ -72,8 +79,9 @@ fn modules_load() {
     if let Some(reason) = kernel_run::missing() {
         return eprintln!("skipped: {reason}");
     }
+    let (major, minor, _) = kernel::kernel_version();
     let mut refused = Vec::new();
-    for case in cases().into_iter().filter(|case| case.loaded) {
+    for case in cases().into_iter().filter(|case| case.kernel <= (major, minor)) {
         match kernel::Loaded::new(&case.object(), kernel::LoadOptions { line_info: true }) {
             Ok(_) => {}
             Err(kernel::Error::Load(e)) => refused.push(format!("{}: {e}\n{}", case.path.display(), e.log)),

@@ -30,9 +30,9 @@ impl Lowering<'_> {
         }
         let (mut a, mut b) = (self.resolve(a), self.resolve(b));
         if is_commutative(op) && !matches!(ty, Type::Ptr(_)) {
-            // The first operand's register is overwritten: take the one that
-            // nothing else uses.
-            let prefer_b = self.constant(b).is_none() && self.uses[a] > 1 && self.uses[b] == 1;
+            // The first operand's register is overwritten: take one that is not
+            // needed later.
+            let prefer_b = self.constant(b).is_none() && self.is_live_after(a) && !self.is_live_after(b);
             if self.constant(a).is_some() || prefer_b {
                 std::mem::swap(&mut a, &mut b);
             }
@@ -42,11 +42,11 @@ impl Lowering<'_> {
         {
             return;
         }
-        if matches!(op, BinaryOp::Sdiv | BinaryOp::Srem) && self.isa < 4 {
-            return self.signed_divide(dst, op == BinaryOp::Srem, width, a, b);
-        }
         if width == Width::W32 {
             (a, b) = (self.low_half(a), self.low_half(b));
+        }
+        if matches!(op, BinaryOp::Sdiv | BinaryOp::Srem) && self.isa < 4 {
+            return self.signed_divide(dst, op == BinaryOp::Srem, width, a, b);
         }
         let (a, b) = (self.need_own(a), self.need(b));
         self.alu(dst, alu_op(op), width, a, b);

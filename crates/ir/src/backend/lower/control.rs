@@ -7,7 +7,7 @@ use super::arithmetic::jump_cond;
 use super::{Lowering, targets};
 use crate::backend::Error;
 use crate::backend::machine::{Choice, Instruction, Op, Right, Test};
-use crate::{BinaryOp, Block, BlockCall, Inst, InstData, Value};
+use crate::{BinaryOp, Block, BlockCall, Inst, InstData, Value, ValueDef};
 
 /// A test with its operands.
 #[derive(Clone, Copy)]
@@ -297,8 +297,15 @@ impl Lowering<'_> {
         let node = self.shape.of_block[block] as usize;
         match &self.func.insts[inst] {
             InstData::Return(v) => {
-                let v = self.need_own(*v);
-                let inst = self.inst(Op::Return).fixed_use(v, 0);
+                let mut result = self.need_own(*v);
+                if !self.is_defined_in(block, *v) {
+                    // With a copy the allocator is free to keep a value that
+                    // comes from a loop, say, where it is best for the loop.
+                    let copy = self.fresh();
+                    self.copy(copy, Width::W64, result);
+                    result = copy;
+                }
+                let inst = self.inst(Op::Return).fixed_use(result, 0);
                 self.push(inst);
             }
             InstData::Jump(to) => {
@@ -339,9 +346,18 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    /// Whether `v` is computed or comes in at `block`, or where it is used.
+    fn is_defined_in(&self, block: Block, v: Value) -> bool {
+        let v = self.resolve(v);
+        match self.func.values[v].def {
+            ValueDef::Result(inst) => self.remat(v).is_some() || self.func.blocks[block].insts.contains(&inst),
+            ValueDef::Param(of, _) => of == block,
+        }
+    }
+
     /// The registers of a jump's arguments.
     fn arguments(&mut self, to: &BlockCall) -> Vec<VReg> {
-        if self.shape.edges_in[to.block] == 1 && to.block != self.func.entry() {
+        if self.shape.has_one_way_in(self.func, to.block) {
             return Vec::new();
         }
         to.args.iter().map(|&v| self.need_own(v)).collect()

@@ -8,6 +8,7 @@
 
 mod arithmetic;
 mod control;
+mod liveness;
 mod memory;
 mod values;
 
@@ -20,6 +21,7 @@ use super::frame::Scratch;
 use super::machine::{Address, BlockInfo, Instruction, MachineFunction, Op, Right, Test};
 use crate::{Block, BlockCall, Function, Inst, InstData, Type, UnaryOp, Value, ValueDef};
 use isa::{Cond, Size, Width};
+use liveness::Liveness;
 use values::Remat;
 
 /// The machine form of `func` for instruction set `isa`. Slots of `scratch` are
@@ -111,7 +113,7 @@ impl Shape {
             let to = targets(func.terminator(block));
             for (i, call) in to.iter().enumerate() {
                 let Some(call) = call else { continue };
-                if block_has_one_way_in(&shape, func, call.block) {
+                if shape.has_one_way_in(func, call.block) {
                     let params = &func.blocks[call.block].params;
                     shape.single_args.extend(params.iter().copied().zip(call.args.iter().copied()));
                 } else if to[1].is_some() {
@@ -125,10 +127,11 @@ impl Shape {
         }
         shape
     }
-}
 
-fn block_has_one_way_in(shape: &Shape, func: &Function, block: Block) -> bool {
-    shape.edges_in[block] == 1 && block != func.entry()
+    /// Whether a block's parameters always have the same arguments.
+    fn has_one_way_in(&self, func: &Function, block: Block) -> bool {
+        self.edges_in[block] == 1 && block != func.entry()
+    }
 }
 
 /// The one or two targets of a terminator.
@@ -158,6 +161,11 @@ struct Lowering<'a> {
     /// The value that stands for another one in the same register.
     alias: SecondaryMap<Value, Option<Value>>,
     uses: SecondaryMap<Value, u32>,
+    liveness: Liveness,
+    /// The block at hand, and the last block in which each value was seen used,
+    /// which is the block at hand if an instruction after this one uses it.
+    at: Option<Block>,
+    seen_in: SecondaryMap<Value, Option<Block>>,
     vregs: SecondaryMap<Value, Option<VReg>>,
     next_vreg: usize,
     /// The address of the scratch memory.
@@ -183,6 +191,9 @@ impl<'a> Lowering<'a> {
             shape,
             alias: SecondaryMap::with_capacity(func.values.len()),
             uses: SecondaryMap::with_capacity(func.values.len()),
+            liveness: Liveness::default(),
+            at: None,
+            seen_in: SecondaryMap::with_capacity(func.values.len()),
             vregs: SecondaryMap::with_capacity(func.values.len()),
             next_vreg: 0,
             scratch_base: None,
@@ -202,6 +213,7 @@ impl<'a> Lowering<'a> {
         }
         lowering.find_aliases();
         lowering.count_uses();
+        lowering.liveness = lowering.find_liveness();
         lowering
     }
 
@@ -228,27 +240,9 @@ impl<'a> Lowering<'a> {
                 if self.func.results[inst].is_some_and(|v| self.alias[v].is_some()) {
                     continue;
                 }
-                let data = &self.func.insts[inst];
-                if let InstData::Branch { cond, .. } = data {
-                    let cond = self.resolve(*cond);
-                    self.uses[cond] += 1;
-                }
-                if !data.is_terminator() || matches!(data, InstData::Return(_)) {
-                    data.for_each_use(|v| {
-                        let v = self.resolve(v);
-                        self.uses[v] += 1;
-                    });
-                }
-                // Arguments of a block with one way in are uses only where
-                // its parameters are used.
-                for to in targets(data).into_iter().flatten() {
-                    if !block_has_one_way_in(self.shape, self.func, to.block) {
-                        for arg in &to.args {
-                            let arg = self.resolve(*arg);
-                            self.uses[arg] += 1;
-                        }
-                    }
-                }
+                let mut uses = std::mem::take(&mut self.uses);
+                self.for_each_use(&self.func.insts[inst], |v| uses[v] += 1);
+                self.uses = uses;
             }
         }
     }
@@ -304,6 +298,7 @@ impl<'a> Lowering<'a> {
     fn block(&mut self, block: Block) -> Result<(), Error> {
         let node = self.shape.of_block[block] as usize;
         let insts = &self.func.blocks[block].insts;
+        self.at = Some(block);
         for &inst in insts.iter().rev() {
             self.span = self.func.spans[inst];
             if matches!(self.func.insts[inst], InstData::CallHelper { .. } | InstData::Call { .. }) {
@@ -315,6 +310,9 @@ impl<'a> Lowering<'a> {
                 self.instruction(inst)?;
             }
             self.commit();
+            let mut seen_in = std::mem::take(&mut self.seen_in);
+            self.for_each_use(&self.func.insts[inst], |v| seen_in[v] = Some(block));
+            self.seen_in = seen_in;
         }
         self.bodies[node] = self.take_body();
         Ok(())
@@ -470,6 +468,11 @@ impl<'a> Lowering<'a> {
             }
         }
         MachineFunction { insts, blocks: self.infos, num_vregs: self.next_vreg }
+    }
+
+    /// Whether anything after the instruction at hand needs `v`.
+    fn is_live_after(&self, v: Value) -> bool {
+        self.seen_in[v] == self.at || self.at.is_some_and(|block| self.liveness.is_live_out(block, v))
     }
 
     /// The instruction that defines `v`, if it is no block parameter.
