@@ -63,40 +63,48 @@ fn parse_line(line: &str) -> Option<Mapped> {
 
 /// Files that a process has mapped executable, each once, in address order, as
 /// paths that we can open: through `/proc/PID/root` where it lives in another mount namespace,
-/// through `/proc/PID/map_files` where the file is deleted.
+/// through `/proc/PID/map_files` where the file has no path from here.
 pub fn binaries(pid: u32) -> Result<Vec<PathBuf>, Error> {
-    let mut seen: Vec<PathBuf> = Vec::new();
+    let elsewhere = in_other_mount_namespace(pid);
+    let mut seen: Vec<String> = Vec::new();
     let mut found = Vec::new();
     for map in maps(pid)?.into_iter().filter(|map| map.executable && map.is_file()) {
-        let path = PathBuf::from(&map.path);
-        if seen.contains(&path) {
+        if seen.contains(&map.path) {
             continue;
         }
-        found.push(match map.deleted {
-            true => PathBuf::from(format!("/proc/{pid}/map_files/{:x}-{:x}", map.start, map.end)),
-            false => seen_from_here(pid, &path),
+        // The kernel prints paths from our root directory, whatever the process's own,
+        // and those of other mount namespaces from the root there.
+        let path = if elsewhere { below_root(pid, Path::new(&map.path)) } else { PathBuf::from(&map.path) };
+        found.push(match !map.deleted && path.exists() {
+            true => path,
+            false => PathBuf::from(format!("/proc/{pid}/map_files/{:x}-{:x}", map.start, map.end)),
         });
-        seen.push(path);
+        seen.push(map.path);
     }
     Ok(found)
 }
 
-/// An absolute path of a process's mount namespace as a path that we can open.
+/// An absolute path as a process means it, as a path that we can open: it may see
+/// other mounts than we do, or have another root directory.
 pub fn seen_from_here(pid: u32, path: &Path) -> PathBuf {
-    match (path.is_absolute() && in_other_mount_namespace(pid)).then(|| path.strip_prefix("/")) {
-        Some(Ok(relative)) => PathBuf::from(format!("/proc/{pid}/root")).join(relative),
-        _ => path.to_owned(),
-    }
+    let apart = path.is_absolute() && (in_other_mount_namespace(pid) || differs(pid, "root"));
+    if apart { below_root(pid, path) } else { path.to_owned() }
 }
 
-/// Whether a process sees other mounts than we do, or has another root directory (chroot).
+/// Whether a process sees other mounts than we do.
 pub fn in_other_mount_namespace(pid: u32) -> bool {
+    differs(pid, "ns/mnt")
+}
+
+fn below_root(pid: u32, path: &Path) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/root")).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Whether a link below `/proc/PID` leads elsewhere than our own.
+fn differs(pid: u32, link: &str) -> bool {
     let identity = |path: String| std::fs::metadata(path).map(|status| (status.dev(), status.ino())).ok();
-    let differs = |file: &str| {
-        let (theirs, ours) = (identity(format!("/proc/{pid}/{file}")), identity(format!("/proc/self/{file}")));
-        theirs.is_some() && theirs != ours
-    };
-    differs("ns/mnt") || differs("root")
+    let theirs = identity(format!("/proc/{pid}/{link}"));
+    theirs.is_some() && theirs != identity(format!("/proc/self/{link}"))
 }
 
 #[cfg(test)]
@@ -117,6 +125,32 @@ mod tests {
         for damaged in ["", "x", "1-2", "1-2 r", "1-2 r-xp", "1-2 r-xp 0", "z-2 r-xp 0 0:0 0 /a"] {
             assert_eq!(parse_line(damaged), None, "{damaged}");
         }
+    }
+
+    #[test]
+    fn a_process_with_other_mounts_is_seen_through_its_root() {
+        // A shell in a mount namespace of its own, which ends when its input does.
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "sh", "-c", "echo; read line"]).stdin(std::process::Stdio::piped());
+        let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn();
+        let mut child = match child {
+            Ok(child) => child,
+            Err(error) => return println!("skipped: unshare: {error}"),
+        };
+        let mut ready = [0];
+        let output = child.stdout.as_mut().expect("piped");
+        if std::io::Read::read_exact(output, &mut ready).is_err() {
+            return println!("skipped: no new mount namespace here");
+        }
+        let pid = child.id();
+        assert!(in_other_mount_namespace(pid));
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let files = binaries(pid).expect("readable");
+        assert!(!files.is_empty() && files.iter().all(|file| file.starts_with(&root) && file.exists()), "{files:?}");
+        assert_eq!(seen_from_here(pid, Path::new("/bin/sh")), root.join("bin/sh"));
+        assert_eq!(seen_from_here(pid, Path::new("sh")), Path::new("sh"));
+        drop(child.stdin.take());
+        child.wait().expect("it ends");
     }
 
     #[test]
