@@ -50,6 +50,9 @@ impl LiveHost {
 
     /// Types that a pattern such as `struct path` means, by name or in `full`; `None`: no such pattern.
     pub fn definitions(&self, pattern: &str, full: bool) -> Result<Option<Vec<String>>, HostError> {
+        if !kernel::list::is_about_types(pattern) {
+            return Ok(None);
+        }
         Ok(kernel::list::definitions(pattern, self.btf()?, full))
     }
 

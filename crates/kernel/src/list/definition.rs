@@ -9,13 +9,19 @@ use crate::glob::Glob;
 /// How deeply definitions of anonymous members are written out.
 const MAX_DEPTH: usize = 8;
 
+/// Whether a pattern is about types (`struct path`, `enum pid_*`), not probes.
+pub fn is_about_types(pattern: &str) -> bool {
+    keyword_and_tag(pattern).is_some()
+}
+
+fn keyword_and_tag(pattern: &str) -> Option<(&str, &str)> {
+    pattern.trim().split_once(' ').filter(|(keyword, _)| matches!(*keyword, "struct" | "union" | "enum"))
+}
+
 /// Structs, unions and enums that a pattern such as `struct path` or `enum pid_*` means, each as its name, or
 /// with `full` as its C definition; sorted by name. `None`: not such a pattern.
 pub fn definitions(pattern: &str, types: &Btf<'_>, full: bool) -> Option<Vec<String>> {
-    let (keyword, tag) = pattern.trim().split_once(' ')?;
-    if !matches!(keyword, "struct" | "union" | "enum") {
-        return None;
-    }
+    let (keyword, tag) = keyword_and_tag(pattern)?;
     let glob = Glob::new(tag.trim());
     let mut found: Vec<Type<'_>> = if glob.is_literal() {
         types.find_c(pattern.trim()).into_iter().collect()

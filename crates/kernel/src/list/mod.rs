@@ -11,7 +11,7 @@ use crate::glob::{Glob, has_wildcard};
 use crate::tracefs::Tracefs;
 use crate::{functions, process, resolve, usdt};
 
-pub use definition::definitions;
+pub use definition::{definitions, is_about_types};
 use kinds::{HARDWARE_EVENTS, INTERVAL_UNITS, Kind, PROFILE_UNITS, SOFTWARE_EVENTS};
 
 /// A probe that a script can use.
