@@ -50,6 +50,20 @@ pub struct SlotData {
     pub align: u32,
 }
 
+impl SlotData {
+    /// The alignment that the slot gets, in bytes: at least what it asks for, and
+    /// what the widest access that fits in it wants.
+    pub fn placed_align(&self) -> u32 {
+        let widest = match self.bytes {
+            0 | 1 => 1,
+            2 | 3 => 2,
+            4..=7 => 4,
+            _ => 8,
+        };
+        self.align.clamp(widest, 8).next_power_of_two()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValueData {
     pub ty: Type,

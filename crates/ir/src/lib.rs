@@ -18,7 +18,7 @@ mod text;
 mod types;
 mod verify;
 
-pub use backend::{Error, Options, generate};
+pub use backend::{Error, Options, compile, generate};
 pub use builder::Builder;
 pub use cfg::Cfg;
 pub use entities::*;

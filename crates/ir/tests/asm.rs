@@ -26,7 +26,7 @@ impl Case {
         let name = self.path.display();
         let module = ir::parse_module(&self.input).unwrap_or_else(|e| panic!("{name}:{e}"));
         ir::verify_module(&module).unwrap_or_else(|e| panic!("{name}: {e}"));
-        ir::generate(&module, &ir::Options { isa: self.isa }).unwrap_or_else(|e| panic!("{name}: {e}"))
+        ir::generate(&module, &ir::Options { isa: self.isa, optimize: false }).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 }
 

@@ -62,11 +62,11 @@ enum Outcome {
 }
 
 /// Compiles, loads and runs `module`, and compares with `expected`.
-fn check(module: &Module, isa: u8, newest: u8, expected: &(u32, Vec<u8>), what: &str) -> Outcome {
-    let object = match ir::generate(module, &Options { isa }) {
+fn check(module: &Module, options: Options, newest: u8, expected: &(u32, Vec<u8>), what: &str) -> Outcome {
+    let object = match ir::compile(module.clone(), &options) {
         // Older instruction sets have no atomics that fetch.
         Err(Error::Isa { isa, .. }) if isa > newest => return Outcome::Unsupported,
-        Err(Error::Isa { isa, .. }) => ir::generate(module, &Options { isa }),
+        Err(Error::Isa { isa, .. }) => ir::compile(module.clone(), &Options { isa, ..options }),
         result => result,
     };
     let object = object.unwrap_or_else(|e| panic!("{what}: {e}\n{module}"));
@@ -93,14 +93,17 @@ fn compiled_programs_do_what_the_evaluator_does() {
         let module = generate::module(seed, shape(seed));
         let expected = evaluate(&module).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{module}"));
         let isa = 1 + (seed % u64::from(newest)) as u8;
-        match check(&module, isa, newest, &expected, &format!("seed {seed}, isa v{isa}")) {
-            Outcome::Same => {}
-            Outcome::Unsupported => unsupported += 1,
-            Outcome::TooComplex => too_complex += 1,
+        for optimize in [false, true] {
+            let options = Options { isa, optimize };
+            match check(&module, options, newest, &expected, &format!("seed {seed}, {options:?}")) {
+                Outcome::Same => {}
+                Outcome::Unsupported => unsupported += 1,
+                Outcome::TooComplex => too_complex += 1,
+            }
         }
     }
     println!(
-        "{programs} programs on isa v1 to v{newest}: {unsupported} need a newer one, \
+        "{programs} programs on isa v1 to v{newest}, as they are and optimised: {unsupported} need a newer one, \
          {too_complex} are too complex for the verifier, the others agree"
     );
     assert!(too_complex <= programs / 100, "{too_complex} of {programs} programs were not compared");

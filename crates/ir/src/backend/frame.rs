@@ -3,23 +3,11 @@
 
 use cranelift_entity::SecondaryMap;
 
-use crate::{Function, Map, Slot, SlotData};
+use crate::{Function, Map, Slot, SlotData, SlotLayout};
 
 /// The stack that a program and the functions it calls share, in bytes
 /// (`MAX_BPF_STACK`).
 pub const MAX_STACK_BYTES: u32 = 512;
-
-/// The alignment that a slot gets, at least what it asks for: accesses may be
-/// as wide as the slot is.
-pub fn slot_align(slot: &SlotData) -> u32 {
-    let widest = match slot.bytes {
-        0 | 1 => 1,
-        2 | 3 => 2,
-        4..=7 => 4,
-        _ => 8,
-    };
-    slot.align.clamp(widest, 8).next_power_of_two()
-}
 
 /// What a function needs of the kernel's verifier as its depth: frames are
 /// rounded up to 32 bytes (`check_max_stack_depth`, kernel/bpf/verifier.c).
@@ -49,7 +37,7 @@ impl Scratch {
 
     /// Gives `slot` a place.
     pub fn add(&mut self, slot: Slot, data: &SlotData) {
-        let at = self.bytes.next_multiple_of(slot_align(data));
+        let at = self.bytes.next_multiple_of(data.placed_align());
         self.offsets[slot] = Some(at);
         self.bytes = (at + data.bytes).next_multiple_of(8);
     }
@@ -66,21 +54,34 @@ pub struct Frame {
 
 impl Frame {
     /// Lays out the slots that `used` marks, and `spills` registers below them.
-    pub fn new(func: &Function, scratch: Option<&Scratch>, used: &SecondaryMap<Slot, bool>, spills: usize) -> Frame {
-        let key = scratch.map(|s| (s.key_slot, SlotData { bytes: 4, align: 4 }));
-        let all = func.slots.iter().map(|(slot, data)| (slot, *data)).chain(key);
-        let mut places: Vec<(Slot, SlotData)> = all.filter(|(slot, _)| used[*slot]).collect();
-        // Large alignments first: no gaps between slots of the usual sizes.
-        places.sort_by_key(|(_, data)| std::cmp::Reverse(slot_align(data)));
+    /// With `shared` places for slots, those are taken.
+    pub fn new(
+        func: &Function,
+        scratch: Option<&Scratch>,
+        used: &SecondaryMap<Slot, bool>,
+        shared: Option<&SlotLayout>,
+        spills: usize,
+    ) -> Frame {
         let mut frame = Frame::default();
+        if let Some(layout) = shared {
+            frame.slots_bytes = layout.bytes.next_multiple_of(8);
+            for (slot, place) in layout.offsets.iter() {
+                frame.slots[slot] = place.map_or(0, |at| at as i32 - frame.slots_bytes as i32);
+            }
+        }
+        let key = scratch.map(|s| (s.key_slot, SlotData { bytes: 4, align: 4 }));
+        let own = func.slots.iter().filter(|_| shared.is_none()).map(|(slot, data)| (slot, *data));
+        let mut places: Vec<(Slot, SlotData)> = own.chain(key).filter(|(slot, _)| used[*slot]).collect();
+        // Large alignments first: no gaps between slots of the usual sizes.
+        places.sort_by_key(|(_, data)| std::cmp::Reverse(data.placed_align()));
         for (slot, data) in places {
-            frame.slots_bytes = (frame.slots_bytes.saturating_add(data.bytes)).next_multiple_of(slot_align(&data));
+            frame.slots_bytes = (frame.slots_bytes + data.bytes).next_multiple_of(data.placed_align());
             frame.slots[slot] = -(frame.slots_bytes as i32);
         }
-        frame.slots_bytes = frame.slots_bytes.next_multiple_of(8);
-        frame.bytes = frame.slots_bytes + 8 * spills as u32;
-        if spills == 0 {
-            frame.bytes = frame.slots_bytes;
+        frame.bytes = frame.slots_bytes;
+        if spills > 0 {
+            frame.slots_bytes = frame.slots_bytes.next_multiple_of(8);
+            frame.bytes = frame.slots_bytes + 8 * spills as u32;
         }
         frame
     }

@@ -11,7 +11,7 @@ use cranelift_entity::{EntityRef, PrimaryMap, SecondaryMap};
 use isa::uapi::map_type;
 use object::{Code, Object, Program, SourceSpan};
 
-use crate::{Func, InstData, Map, Module, Slot};
+use crate::{Func, InstData, Map, Module, Slot, optimize, slot_layout};
 use allocate::Allocator;
 use frame::{Frame, MAX_STACK_BYTES, Scratch, charged_bytes};
 use machine::{Address, MachineFunction, Op};
@@ -30,11 +30,13 @@ pub struct Options {
     /// (Linux 5.12 with its atomics) 32-bit jumps and fetching atomics, 4
     /// (Linux 6.6) sign extension, signed division and long jumps.
     pub isa: u8,
+    /// Run all passes first; only [`compile`] looks at it.
+    pub optimize: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { isa: 3 }
+        Options { isa: 3, optimize: true }
     }
 }
 
@@ -69,6 +71,15 @@ pub enum Error {
     Allocation,
 }
 
+/// Optimises a module and generates its code. As [`generate`], with the passes
+/// first if the options say so.
+pub fn compile(mut module: Module, options: &Options) -> Result<Object, Error> {
+    if options.optimize {
+        optimize(&mut module);
+    }
+    generate(&module, options)
+}
+
 /// Generates the code of a module. Programs keep the order of the module's
 /// functions, and so do the functions that are none; maps keep their order, with
 /// a scratch map appended if the stack is too small for some function's slots.
@@ -82,6 +93,14 @@ pub fn generate(module: &Module, options: &Options) -> Result<Object, Error> {
 struct Generated {
     code: Code,
     frame_bytes: u32,
+    how: Placement,
+}
+
+/// How a function's slots are placed, from plain to thrifty.
+#[derive(Clone, Default)]
+struct Placement {
+    /// Slots that are not needed at the same time share their place.
+    shared: bool,
     scratch: Option<Scratch>,
 }
 
@@ -132,35 +151,37 @@ impl<'a> Generator<'a> {
 
     fn run(mut self) -> Result<Object, Error> {
         for f in self.module.funcs.keys() {
-            let generated = self.function(f, None)?;
+            let generated = self.function(f, Placement::default())?;
             self.generated.push(generated);
         }
         while let Some(f) = self.deepest_over_limit() {
-            let scratch = self.grow_scratch(f)?;
-            self.generated[f] = self.function(f, Some(scratch))?;
+            let how = self.thriftier(f)?;
+            self.generated[f] = self.function(f, how)?;
         }
         Ok(self.object())
     }
 
-    fn function(&mut self, f: Func, scratch: Option<Scratch>) -> Result<Generated, Error> {
+    fn function(&mut self, f: Func, how: Placement) -> Result<Generated, Error> {
         let func = &self.module.funcs[f];
         let slots = func.slots.values().map(|s| u64::from(s.bytes)).fold(0, u64::saturating_add);
         if slots > MAX_SLOTS_BYTES {
             let bytes = u32::try_from(slots).unwrap_or(u32::MAX);
             return Err(Error::FrameTooLarge { function: func.name.clone(), bytes });
         }
-        let machine = lower::lower(func, self.options.isa, scratch.as_ref())?;
+        let machine = lower::lower(func, self.options.isa, how.scratch.as_ref())?;
         let output = self
             .allocator
             .run(&machine)
             .map_err(|e| Error::Registers { function: func.name.clone(), reason: e.to_string() })?;
         let used = used_slots(&machine);
-        let frame = Frame::new(func, scratch.as_ref(), &used, output.num_spillslots);
+        let in_frame = |slot| used[slot] && func.slots.get(slot).is_some();
+        let shared = how.shared.then(|| slot_layout(func, &self.module.maps, in_frame));
+        let frame = Frame::new(func, how.scratch.as_ref(), &used, shared.as_ref(), output.num_spillslots);
         let index = |callee: Func| self.function_index[callee];
         let context = emit::Context { name: &func.name, isa: self.options.isa, frame: &frame, function_index: &index };
         let mut code = emit::emit(&machine, output, &context)?;
         code.params = func.blocks[func.entry()].params.len() as u8;
-        Ok(Generated { code, frame_bytes: frame.bytes, scratch })
+        Ok(Generated { code, frame_bytes: frame.bytes, how })
     }
 
     /// The stack that a call of `f` takes, from the functions below it upwards.
@@ -188,24 +209,27 @@ impl<'a> Generator<'a> {
         Some(largest)
     }
 
-    /// The slots of `f` that are on the stack, with their size.
-    fn movable(&self, f: Func) -> impl Iterator<Item = (Slot, u32)> {
-        let generated = &self.generated[f];
-        let slots = self.module.funcs[f].slots.iter();
-        slots
-            .filter(|(slot, _)| generated.scratch.as_ref().is_none_or(|s| s.offsets[*slot].is_none()))
-            .map(|(slot, data)| (slot, data.bytes))
-    }
-
+    /// Bytes of the slots of `f` that are on the stack.
     fn movable_bytes(&self, f: Func) -> u32 {
-        self.movable(f).map(|(_, bytes)| bytes).fold(0, u32::saturating_add)
+        let scratch = self.generated[f].how.scratch.as_ref();
+        let slots = self.module.funcs[f].slots.iter();
+        let on_stack = slots.filter(|(slot, _)| scratch.is_none_or(|s| s.offsets[*slot].is_none()));
+        on_stack.map(|(_, data)| data.bytes).fold(0, u32::saturating_add)
     }
 
-    /// Moves the largest slot of `f` that is still on the stack to the scratch map.
-    fn grow_scratch(&mut self, f: Func) -> Result<Scratch, Error> {
+    /// A placement of `f`'s slots that needs less stack: at first by sharing
+    /// places, then by moving the largest slot that is still on the stack to the
+    /// scratch map.
+    fn thriftier(&mut self, f: Func) -> Result<Placement, Error> {
+        let mut how = std::mem::take(&mut self.generated[f].how);
+        if !how.shared {
+            return Ok(Placement { shared: true, ..how });
+        }
         let func = &self.module.funcs[f];
         // Of slots of one size the first.
-        let largest = self.movable(f).max_by_key(|(slot, bytes)| (*bytes, std::cmp::Reverse(slot.index())));
+        let is_left = |slot: &Slot| how.scratch.as_ref().is_none_or(|s| s.offsets[*slot].is_none());
+        let slots = func.slots.iter().map(|(slot, data)| (slot, data.bytes)).filter(|(slot, _)| is_left(slot));
+        let largest = slots.max_by_key(|(slot, bytes)| (*bytes, std::cmp::Reverse(slot.index())));
         let Some((slot, bytes)) = largest.filter(|(_, bytes)| *bytes > 8) else {
             let bytes = self.depths().values().copied().max().unwrap_or(0);
             return Err(Error::StackTooDeep { function: func.name.clone(), bytes });
@@ -214,7 +238,7 @@ impl<'a> Generator<'a> {
         if bytes > MAX_SCRATCH_BYTES {
             return Err(too_large(bytes));
         }
-        let mut scratch = match self.generated[f].scratch.take() {
+        let mut scratch = match how.scratch.take() {
             Some(scratch) => scratch,
             None => {
                 let element = self.scratch_elements.len() as u32;
@@ -226,7 +250,7 @@ impl<'a> Generator<'a> {
         if scratch.bytes > MAX_SCRATCH_BYTES {
             return Err(too_large(scratch.bytes));
         }
-        Ok(scratch)
+        Ok(Placement { scratch: Some(scratch), ..how })
     }
 
     fn object(self) -> Object {
@@ -238,7 +262,7 @@ impl<'a> Generator<'a> {
             sources: self.module.sources.clone(),
         };
         if !self.scratch_elements.is_empty() {
-            let bytes = self.generated.values().filter_map(|g| g.scratch.as_ref()).map(|s| s.bytes).max();
+            let bytes = self.generated.values().filter_map(|g| g.how.scratch.as_ref()).map(|s| s.bytes).max();
             object.maps.push(object::Map {
                 name: "scratch".to_string(),
                 map_type: map_type::PERCPU_ARRAY,

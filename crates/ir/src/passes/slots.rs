@@ -28,7 +28,7 @@ pub fn slot_layout(func: &Function, maps: &PrimaryMap<Map, object::Map>, wanted:
     let mut layout = SlotLayout::default();
     let mut placed: Vec<(Slot, u32, u32)> = Vec::new();
     for slot in slots {
-        let SlotData { bytes, align } = func.slots[slot];
+        let (bytes, align) = (func.slots[slot].bytes, func.slots[slot].placed_align());
         let mut taken: Vec<(u32, u32)> = placed
             .iter()
             .filter(|(other, ..)| conflicts.conflict(slot, *other))
@@ -40,7 +40,7 @@ pub fn slot_layout(func: &Function, maps: &PrimaryMap<Map, object::Map>, wanted:
             if at + bytes <= start {
                 break;
             }
-            at = at.max(end.next_multiple_of(align.max(1)));
+            at = at.max(end.next_multiple_of(align));
         }
         placed.push((slot, at, at + bytes));
         layout.offsets[slot] = Some(at);

@@ -7,7 +7,6 @@ use regalloc2::VReg;
 use super::Lowering;
 use super::values::{Base, Location};
 use crate::backend::Error;
-use crate::backend::frame::slot_align;
 use crate::backend::machine::{Choice, Op};
 use crate::{InstData, MemType, Space, Type, UnaryOp, Value};
 
@@ -186,7 +185,7 @@ impl Lowering<'_> {
     /// The largest power of two up to 8 that is known to divide the address.
     fn alignment(&self, at: Location) -> u32 {
         let base = match at.base {
-            Base::Slot(slot) => slot_align(&self.func.slots[slot]),
+            Base::Slot(slot) => self.func.slots[slot].placed_align(),
             // A pointer into the stack at a distance known only at run time.
             Base::Value(v) if self.func.ty(v) == Type::Ptr(Space::Stack) => 1,
             // Map values, records and contexts start at multiples of 8; other
