@@ -77,7 +77,7 @@ impl<'a> Lexer<'a> {
         let kind = match first {
             'a'..='z' | 'A'..='Z' | '_' => TokenKind::Ident(self.take_word(0)),
             '0'..='9' => return self.number(),
-            '"' => self.string(),
+            '"' => return self.string(),
             '@' => TokenKind::Map(self.take_word(1)),
             '$' => self.dollar(),
             '#' if at_line_start(self.text, start) => {
@@ -145,19 +145,21 @@ impl<'a> Lexer<'a> {
         Token { kind, span: span(start, self.pos) }
     }
 
-    fn string(&mut self) -> TokenKind<'a> {
-        match unquote(self.text, self.pos) {
+    fn string(&mut self) -> Token<'a> {
+        let start = self.pos;
+        let (kind, place) = match unquote(self.text, start) {
             Ok((bytes, end)) => {
                 self.pos = end;
-                TokenKind::Str(
-                    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
-                )
+                let text =
+                    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+                (TokenKind::Str(text), span(start, end))
             }
-            Err((message, end)) => {
-                self.pos = end;
-                TokenKind::Bad(message)
+            Err(error) => {
+                self.pos = error.resume;
+                (TokenKind::Bad(error.message), error.span)
             }
-        }
+        };
+        Token { kind, span: place }
     }
 }
 
@@ -201,8 +203,8 @@ pub fn skip_blank(text: &str, mut pos: usize) -> Gap {
         pos += rest.len() - trimmed.len();
         if trimmed.starts_with("//") {
             pos += trimmed.find('\n').unwrap_or(trimmed.len());
-        } else if trimmed.starts_with("/*") {
-            match trimmed[2..].find("*/") {
+        } else if let Some(comment) = trimmed.strip_prefix("/*") {
+            match comment.find("*/") {
                 Some(length) => pos += length + 4,
                 None => return Gap::OpenComment,
             }
@@ -212,28 +214,43 @@ pub fn skip_blank(text: &str, mut pos: usize) -> Gap {
     }
 }
 
+/// What is wrong with a string literal.
+pub struct StringError {
+    pub message: String,
+    /// The escape sequence, or all of an unterminated string.
+    pub span: Span,
+    /// Where to go on.
+    pub resume: usize,
+}
+
 /// Reads the string literal whose opening quote stands at `start`: its bytes and
-/// the offset after the closing quote; or what is wrong and where to go on.
-pub fn unquote(text: &str, start: usize) -> Result<(Vec<u8>, usize), (String, usize)> {
+/// the offset after the closing quote.
+pub fn unquote(text: &str, start: usize) -> Result<(Vec<u8>, usize), StringError> {
     let source = text.as_bytes();
     let mut bytes = Vec::new();
-    let mut wrong = None;
+    let mut wrong: Option<(String, Span)> = None;
     let mut pos = start + 1;
     loop {
         match source.get(pos) {
-            None | Some(b'\n') => return Err(("unterminated string".into(), pos)),
+            None | Some(b'\n') => {
+                let message = "unterminated string".to_owned();
+                return Err(StringError { message, span: span(start, pos), resume: pos });
+            }
             Some(b'"') => break,
             Some(b'\\') => {
-                let (byte, length) = match escape(&source[pos + 1..]) {
-                    Ok(read) => read,
-                    Err(message) => {
-                        wrong = wrong.or(Some(message));
+                let length = match escape(&source[pos + 1..]) {
+                    Ok((byte, length)) => {
+                        bytes.push(byte);
+                        length
+                    }
+                    Err((message, length)) => {
                         // Not past a newline, and over the whole of a character.
-                        let skipped = text[pos + 1..].chars().next().filter(|&c| c != '\n').map_or(0, char::len_utf8);
-                        (b'?', skipped)
+                        let next = text[pos + 1..].chars().next().filter(|&c| c != '\n').map_or(0, char::len_utf8);
+                        let length = next.max(length);
+                        wrong = wrong.or(Some((message, span(pos, pos + 1 + length))));
+                        length
                     }
                 };
-                bytes.push(byte);
                 pos += 1 + length;
             }
             Some(&byte) => {
@@ -243,13 +260,14 @@ pub fn unquote(text: &str, start: usize) -> Result<(Vec<u8>, usize), (String, us
         }
     }
     match wrong {
-        Some(message) => Err((message, pos + 1)),
+        Some((message, span)) => Err(StringError { message, span, resume: pos + 1 }),
         None => Ok((bytes, pos + 1)),
     }
 }
 
-/// The byte that an escape sequence (without its `\`) means, and its length.
-fn escape(source: &[u8]) -> Result<(u8, usize), String> {
+/// The byte that an escape sequence (without its `\`) means, and its length; or what is wrong, and the
+/// length of what is.
+fn escape(source: &[u8]) -> Result<(u8, usize), (String, usize)> {
     let digits = |source: &[u8], radix: u32, most: usize| {
         source.iter().take(most).take_while(|b| char::from(**b).is_digit(radix)).count()
     };
@@ -266,18 +284,19 @@ fn escape(source: &[u8]) -> Result<(u8, usize), String> {
         Some(b'0'..=b'7') => {
             let length = digits(source, 8, 3);
             u8::try_from(value(&source[..length], 8)).map(|byte| (byte, length)).map_err(|_| {
-                format!("octal escape sequence out of range '\\{}'", String::from_utf8_lossy(&source[..length]))
+                let digits = String::from_utf8_lossy(&source[..length]);
+                (format!("octal escape sequence out of range '\\{digits}'"), length)
             })
         }
         Some(b'x' | b'X') => match digits(&source[1..], 16, 2) {
-            0 => Err("invalid hex escape sequence".into()),
+            0 => Err(("invalid hex escape sequence".to_owned(), 1)),
             // Two hexadecimal digits fit a byte.
             length => Ok((value(&source[1..=length], 16) as u8, 1 + length)),
         },
         Some(&other) if other.is_ascii() => {
-            Err(format!("invalid escape character '\\{}'", char::from(other).escape_debug()))
+            Err((format!("invalid escape character '\\{}'", char::from(other).escape_debug()), 0))
         }
-        _ => Err("invalid escape character".into()),
+        _ => Err(("invalid escape character".to_owned(), 0)),
     }
 }
 

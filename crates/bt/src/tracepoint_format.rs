@@ -91,7 +91,7 @@ impl FormatField {
                 Type::array(elem, self.size / elem_size)
             }
             Some(len) => {
-                let elem_size = if len > 0 { self.size / len } else { 1 };
+                let elem_size = self.size.checked_div(len).unwrap_or(1);
                 let elem = named_type(base, catalog).unwrap_or_else(|| self.opaque(elem_size));
                 Type::array(elem, len)
             }

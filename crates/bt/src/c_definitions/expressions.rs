@@ -71,14 +71,25 @@ impl Parser<'_, '_, '_> {
                 return Ok(value);
             }
             TokenKind::Ident("sizeof") => return self.sizeof(),
-            TokenKind::Ident(name) => match self.catalog.find_constant(name) {
-                Some((value, _)) => value,
+            TokenKind::Ident(name) => match self.known_constant(name) {
+                Some(value) => value,
                 None => return Err(self.error(format!("'{name}' is not a constant"))),
             },
             _ => return Err(self.error("expected a constant")),
         };
         self.advance();
         Ok(value)
+    }
+
+    fn known_constant(&self, name: &str) -> Option<i64> {
+        if self.asks_btf {
+            return self.catalog.find_constant(name).map(|(value, _)| value);
+        }
+        let in_enums = || {
+            let values = self.catalog.enums.iter().rev().flat_map(|e| e.values.iter());
+            values.into_iter().find(|(_, known)| known == name).map(|&(value, _)| value)
+        };
+        self.catalog.constants.get(name).copied().or_else(in_enums)
     }
 
     fn sizeof(&mut self) -> Parsed<i64> {

@@ -59,7 +59,10 @@ fn directive(definition: &CDefinition, catalog: &mut Catalog<'_>, diagnostics: &
                 return;
             }
             // What is no number is substituted as text elsewhere, or used by nobody.
-            let value = Parser::new(&body.replace("\\\n", " "), definition.span.start, catalog).whole_constant();
+            let body = body.replace("\\\n", " ");
+            let mut parser = Parser::new(&body, definition.span.start, catalog);
+            parser.asks_btf = false;
+            let value = parser.whole_constant();
             match value {
                 Ok(value) => catalog.constants.insert(name.to_owned(), value),
                 Err(_) => catalog.constants.remove(name),
@@ -87,6 +90,8 @@ struct Parser<'a, 'c, 'h> {
     /// Where the text starts in the script.
     base: u32,
     catalog: &'c mut Catalog<'h>,
+    /// Names of constants may be the kernel's enumerators; a `#define` is not worth the search.
+    asks_btf: bool,
     depth: u32,
 }
 
@@ -119,7 +124,7 @@ impl<'a, 'c, 'h> Parser<'a, 'c, 'h> {
     fn new(text: &'a str, base: u32, catalog: &'c mut Catalog<'h>) -> Parser<'a, 'c, 'h> {
         let mut lexer = Lexer::new(text);
         let token = lexer.token();
-        Parser { lexer, token, base, catalog, depth: 0 }
+        Parser { lexer, token, base, catalog, asks_btf: true, depth: 0 }
     }
 
     fn advance(&mut self) {
@@ -203,8 +208,7 @@ impl<'a, 'c, 'h> Parser<'a, 'c, 'h> {
     fn specifiers(&mut self) -> Parsed<CType> {
         let mut found: Option<CType> = None;
         let mut words: Vec<&'a str> = Vec::new();
-        loop {
-            let TokenKind::Ident(word) = self.token.kind else { break };
+        while let TokenKind::Ident(word) = self.token.kind {
             match word {
                 _ if IGNORED_WORDS.contains(&word) => self.advance(),
                 "__attribute__" | "__packed" => {
@@ -328,7 +332,13 @@ impl<'a, 'c, 'h> Parser<'a, 'c, 'h> {
                 && base.defined_here
                 && self.catalog.structs.borrow().get(id).is_some_and(|inner| inner.name.is_empty())
             {
-                members.push(Declarator { name: String::new(), span, ty: base.ty.clone(), align: base.align, bits: None });
+                members.push(Declarator {
+                    name: String::new(),
+                    span,
+                    ty: base.ty.clone(),
+                    align: base.align,
+                    bits: None,
+                });
             }
         }
         while !self.at(";") {

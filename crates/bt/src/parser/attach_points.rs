@@ -93,7 +93,7 @@ impl Scan<'_, '_> {
                     self.name = Some(Name { text: std::mem::take(self.part()), span });
                 }
                 '"' => {
-                    let (bytes, end) = unquote(text, self.pos).map_err(|(message, _)| message)?;
+                    let (bytes, end) = unquote(text, self.pos).map_err(|error| error.message)?;
                     self.part().push_str(&String::from_utf8_lossy(&bytes));
                     self.pos = end;
                     continue;

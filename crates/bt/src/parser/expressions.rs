@@ -118,7 +118,7 @@ impl<'a> Parser<'a> {
             let start = expr.span.start;
             let kind = match self.token.kind {
                 TokenKind::Punct(access @ ("." | "->")) => {
-                    self.advance();
+                    self.advance_unexpanded();
                     self.member(expr, access == "->")?
                 }
                 TokenKind::Punct("[") => {
@@ -146,11 +146,7 @@ impl<'a> Parser<'a> {
         let of = Box::new(of);
         let span = self.token.span;
         let kind = match self.token.kind {
-            TokenKind::Ident(_) => {
-                // As written, not as a `#define` of the same name would have it.
-                let text = self.text[span.start as usize..span.end as usize].to_owned();
-                ExprKind::Field { of, name: Name { text, span }, arrow }
-            }
+            TokenKind::Ident(text) => ExprKind::Field { of, name: Name { text: text.to_owned(), span }, arrow },
             TokenKind::Int { value, .. } => match u32::try_from(value) {
                 Ok(index) => ExprKind::TupleField { of, index },
                 Err(_) => return self.fail("tuple index out of range"),
@@ -171,7 +167,7 @@ impl<'a> Parser<'a> {
             TokenKind::Positional(number) => ExprKind::Positional(*number),
             TokenKind::PositionalCount => ExprKind::PositionalCount,
             TokenKind::Map(_) => return self.map(),
-            TokenKind::Ident(word) => return self.word(*word),
+            TokenKind::Ident(word) => return self.word(word),
             TokenKind::Punct("(") => return self.parenthesized(),
             TokenKind::Punct("{") => {
                 let block = self.block_with_value()?;

@@ -142,6 +142,15 @@ impl<'a> Parser<'a> {
         self.token = self.next_token();
     }
 
+    /// Goes to the next token, which means itself even if a `#define` has its name: a field's name.
+    fn advance_unexpanded(&mut self) {
+        self.last_end = self.token.span.end;
+        self.token = match self.pending.pop() {
+            Some(token) => token,
+            None => self.lexer.token(),
+        };
+    }
+
     /// Continues at a byte offset of the text.
     fn jump(&mut self, pos: usize) {
         self.pending.clear();

@@ -6,7 +6,9 @@ use crate::lexer::{Lexer, Token, TokenKind, is_word};
 
 /// Names that count as defined: scripts ask for them.
 const PREDEFINED: &[&str] = &["BPFTRACE_HAVE_BTF"];
-/// Tokens that all expansions of a script together may make.
+/// Tokens and names that one expansion may go through.
+const MAX_EXPANSION: usize = 1 << 10;
+/// The same for all expansions of a script together.
 const MAX_EXPANDED: usize = 1 << 16;
 /// How deep `#define`s may refer to each other.
 const MAX_EXPANSION_DEPTH: usize = 32;
@@ -31,11 +33,14 @@ impl<'a> Parser<'a> {
                 return token;
             }
             let mut out = Vec::new();
-            if self.expand(name, token.span, &mut Vec::new(), &mut out).is_err() {
+            let mut budget = MAX_EXPANSION.min(MAX_EXPANDED.saturating_sub(self.expanded));
+            let before = budget;
+            let expansion = self.expand(name, token.span, &mut Vec::new(), &mut budget, &mut out);
+            self.expanded += before - budget;
+            if expansion.is_err() {
                 self.error_at(token.span, format!("the expansion of '{name}' is too large"));
                 return token;
             }
-            self.expanded += out.len();
             out.reverse();
             self.pending = out;
             if let Some(token) = self.pending.pop() {
@@ -45,21 +50,26 @@ impl<'a> Parser<'a> {
     }
 
     /// Appends what `name` stands for; its tokens get the place of use.
-    fn expand(&self, name: &'a str, place: Span, open: &mut Vec<&'a str>, out: &mut Vec<Token<'a>>) -> Parsed<()> {
+    fn expand(
+        &self,
+        name: &'a str,
+        place: Span,
+        open: &mut Vec<&'a str>,
+        budget: &mut usize,
+        out: &mut Vec<Token<'a>>,
+    ) -> Parsed<()> {
         let Some(body) = self.defines.get(name) else { return Ok(()) };
         if open.len() >= MAX_EXPANSION_DEPTH {
             return Err(Failed);
         }
         open.push(name);
         for token in body {
+            *budget = budget.checked_sub(1).ok_or(Failed)?;
             match token.kind {
                 TokenKind::Ident(inner) if self.defines.contains_key(inner) && !open.contains(&inner) => {
-                    self.expand(inner, place, open, out)?;
+                    self.expand(inner, place, open, budget, out)?;
                 }
                 _ => out.push(Token { kind: token.kind.clone(), span: place }),
-            }
-            if self.expanded + out.len() > MAX_EXPANDED {
-                return Err(Failed);
             }
         }
         open.pop();
