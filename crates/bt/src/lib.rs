@@ -13,6 +13,7 @@ mod diagnostic;
 mod hir;
 mod host;
 mod lexer;
+mod lower;
 mod options;
 pub mod parser;
 mod print;

@@ -166,6 +166,11 @@ pub enum Counter {
     TruncatedStrings,
     /// Stacks that could not be stored.
     LostStacks,
+    /// No count: the boot clock when the session started, in nanoseconds, which the
+    /// runtime writes before any program runs.
+    StartNs,
+    /// No count: non-zero once this map's single value is set (`MapView::set_flag`).
+    MapSet { map: MapIndex },
     /// Reads of kernel or user memory that failed.
     FailedReads { helper: &'static str, span: SourceSpan },
 }

@@ -46,7 +46,7 @@ impl Report {
                 continue;
             }
             let warning = match counter {
-                Counter::LostEvents => continue,
+                Counter::LostEvents | Counter::StartNs | Counter::MapSet { .. } => continue,
                 Counter::FailedReads { .. } if !verbose => continue,
                 Counter::MapFull { map, helper, span } => {
                     let name = plan.object.maps.get(map.0 as usize).map_or("", |map| map.name.as_str());

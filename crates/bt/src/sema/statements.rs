@@ -320,6 +320,9 @@ impl Analyzer<'_> {
                 self.probe.in_loop += 1;
                 self.probe.scopes.push(Scope::default());
                 let element = self.new_variable(&var.text);
+                let info = self.map(id);
+                let ty = Type::Tuple(std::rc::Rc::new(vec![info.key.clone(), info.value.clone()]));
+                self.variable(element).ty = ty;
                 self.bind(&var.text, Binding::Element { var: element, map: id });
                 let body = self.block(body);
                 self.close_scope();
@@ -338,6 +341,8 @@ impl Analyzer<'_> {
                 let index = self.new_variable(&var.text);
                 self.variable(index).ty = Type::I64;
                 self.variable(index).writes += 1;
+                // Loops inside of this one, and its own body, find it in shared memory.
+                self.variable(index).captured = true;
                 self.bind(&var.text, Binding::Variable(index, span));
                 let body = self.block(body);
                 self.close_scope();

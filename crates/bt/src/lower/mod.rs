@@ -1,0 +1,512 @@
+//! Typed tree → IR, with the maps, events and counters that the programs need.
+
+mod aggregate;
+mod builtins;
+mod dispatch;
+mod event;
+mod expression;
+mod loops;
+mod map;
+mod memory;
+mod place;
+mod statement;
+mod string;
+
+use std::collections::HashMap;
+
+use ir::{Block, Builder, Function, Module, Slot, Space, Type as IrType, Value};
+use isa::uapi::{helper, map_type};
+use object::plan::{Counter, Event, MapView};
+use object::{MapIndex, SourceSpan};
+
+use crate::ast::Span;
+use crate::catalog::Catalog;
+use crate::context::Context;
+use crate::hir::{self, MapId, VarId};
+use crate::storage;
+use crate::types::*;
+use crate::{Feature, Options};
+
+use place::{Operand, VarPlace};
+
+/// `BPF_F_NO_PREALLOC`, `BPF_F_MMAPABLE`, `BPF_F_RDONLY_PROG` of `include/uapi/linux/bpf.h`.
+const F_NO_PREALLOC: u32 = 1;
+const F_MMAPABLE: u32 = 1 << 10;
+const F_RDONLY_PROG: u32 = 1 << 7;
+
+/// Stacks that are kept apart; each takes 8 bytes a frame.
+const STACK_ENTRIES: u32 = 8192;
+const STACK_FRAMES: u32 = 127;
+/// Bytes of the ring buffer for each CPU, unless configured; the whole is a power of two.
+const RING_BYTES_PER_CPU: u64 = 256 << 10;
+const MIN_RING_BYTES: u64 = 1 << 20;
+const MAX_RING_BYTES: u64 = 64 << 20;
+
+/// A program to lower: its tree and its circumstances.
+pub struct Input<'a> {
+    pub program: &'a hir::Program,
+    pub context: &'a Context,
+    /// A C identifier, and how it is loaded.
+    pub name: String,
+    pub kind: ir::ProgramKind,
+    pub dispatch: Option<dispatch::Dispatch>,
+}
+
+pub use dispatch::Dispatch;
+
+/// What all programs together make.
+pub struct Output {
+    pub module: Module,
+    pub events: Vec<Event>,
+    pub maps: Vec<MapView>,
+    pub ring: Option<MapIndex>,
+    pub stacks: Option<MapIndex>,
+    pub counters: Option<MapIndex>,
+    pub counter_meanings: Vec<Counter>,
+}
+
+/// Lowers all programs. Trees that sema gave cannot fail.
+pub fn lower(
+    script: &hir::Script,
+    inputs: Vec<Input<'_>>,
+    catalog: &Catalog<'_>,
+    options: &Options,
+    source: object::Source,
+) -> Output {
+    let mut module = Module { license: options.config.license.clone(), ..Module::default() };
+    module.sources.push(source);
+    let mut session = Session::new(script, catalog, options, module);
+    for input in inputs {
+        session.program(input);
+    }
+    session.finish()
+}
+
+/// How a script's map is kept.
+#[derive(Clone, Copy, Debug)]
+struct MapPlace {
+    map: ir::Map,
+    /// Counter slot that says whether a single value is set.
+    flag: Option<u32>,
+}
+
+/// What is shared by all programs.
+struct Session<'a> {
+    script: &'a hir::Script,
+    catalog: &'a Catalog<'a>,
+    options: &'a Options,
+    module: Module,
+    maps: Vec<MapPlace>,
+    /// Position of each map among those shown, which are in name order.
+    views: Vec<u32>,
+    events: Vec<Event>,
+    counters: Vec<Counter>,
+    counters_map: Option<ir::Map>,
+    ring: Option<ir::Map>,
+    stacks: Option<ir::Map>,
+    /// Constant strings and tables, by content.
+    constants: HashMap<Vec<u8>, ir::Map>,
+    pid_namespace: Option<(u64, u64)>,
+    btf_curtask: Option<bool>,
+}
+
+impl<'a> Session<'a> {
+    fn new(script: &'a hir::Script, catalog: &'a Catalog<'a>, options: &'a Options, module: Module) -> Self {
+        let mut session = Session {
+            script,
+            catalog,
+            options,
+            module,
+            maps: Vec::new(),
+            views: Vec::new(),
+            events: Vec::new(),
+            counters: Vec::new(),
+            counters_map: None,
+            ring: None,
+            stacks: None,
+            constants: HashMap::new(),
+            pid_namespace: None,
+            btf_curtask: None,
+        };
+        let mut order: Vec<u32> = (0..script.maps.len() as u32).collect();
+        order.sort_by(|a, b| script.maps[*a as usize].name.cmp(&script.maps[*b as usize].name));
+        session.views = vec![0; order.len()];
+        for (position, id) in order.iter().enumerate() {
+            session.views[*id as usize] = position as u32;
+        }
+        for map in &script.maps {
+            let place = session.create_map(map);
+            session.maps.push(place);
+        }
+        session
+    }
+
+    /// A map that keeps what the script's map holds.
+    fn create_map(&mut self, map: &hir::Map) -> MapPlace {
+        let value = storage::size_of(&map.value, self.catalog);
+        let aggregate = match map.value {
+            Type::Aggregate(a) => Some(a),
+            _ => None,
+        };
+        let buckets = aggregate.and_then(aggregate::bucket_count);
+        let mut flag = None;
+        let mut object = object::Map { name: map.name.clone(), value_size: value.max(8), ..object::Map::default() };
+        match &map.key {
+            Some(key) => {
+                object.map_type = if aggregate.is_some() { map_type::PERCPU_HASH } else { map_type::HASH };
+                object.max_entries = self.options.config.max_map_keys;
+                object.key_size = storage::size_of(key, self.catalog) + if buckets.is_some() { 8 } else { 0 };
+                if let Some(declared) = map.declared {
+                    object.max_entries = declared.max_entries;
+                    object.map_type = match (declared.map_type, aggregate.is_some()) {
+                        (map_type::LRU_HASH | map_type::LRU_PERCPU_HASH, true) => map_type::LRU_PERCPU_HASH,
+                        (map_type::LRU_HASH | map_type::LRU_PERCPU_HASH, false) => map_type::LRU_HASH,
+                        (_, true) => map_type::PERCPU_HASH,
+                        (_, false) => map_type::HASH,
+                    };
+                }
+                // From 6.1 on elements come from an allocator that is safe in every context; filling a
+                // map ahead costs milliseconds at start. Before, only preallocated maps are.
+                if matches!(object.map_type, map_type::HASH | map_type::PERCPU_HASH)
+                    && self.catalog.host.kernel_version() >= (6, 1, 0)
+                {
+                    object.flags |= F_NO_PREALLOC;
+                }
+            }
+            None => {
+                object.map_type = if aggregate.is_some() { map_type::PERCPU_ARRAY } else { map_type::ARRAY };
+                object.key_size = 4;
+                object.max_entries = buckets.unwrap_or(1);
+                flag = Some(self.counter(Counter::MapSet { map: MapIndex(self.module.maps.len() as u32) }));
+            }
+        }
+        MapPlace { map: self.module.maps.push(object), flag }
+    }
+
+    fn view(&self, map: &hir::Map, place: MapPlace) -> MapView {
+        let key = map.key.as_ref().map(|k| storage::layout(k, self.catalog));
+        MapView {
+            name: map.name.clone(),
+            map: MapIndex(place.map.as_u32()),
+            bucket_offset: map.key.as_ref().map_or(0, |k| storage::size_of(k, self.catalog)),
+            key,
+            value: storage::layout(&map.value, self.catalog),
+            per_cpu: matches!(
+                self.module.maps[place.map].map_type,
+                map_type::PERCPU_HASH | map_type::PERCPU_ARRAY | map_type::LRU_PERCPU_HASH
+            ),
+            set_flag: place.flag,
+        }
+    }
+
+    /// The slot that counts this, made at the first use.
+    fn counter(&mut self, counter: Counter) -> u32 {
+        if let Some(slot) = self.counters.iter().position(|c| *c == counter) {
+            return slot as u32;
+        }
+        self.counters.push(counter);
+        self.counters.len() as u32 - 1
+    }
+
+    fn counters_map(&mut self) -> ir::Map {
+        *self.counters_map.get_or_insert_with(|| {
+            self.module.maps.push(object::Map {
+                name: "counters".into(),
+                map_type: map_type::ARRAY,
+                key_size: 4,
+                value_size: 8,
+                max_entries: 1,
+                flags: F_MMAPABLE,
+                ..object::Map::default()
+            })
+        })
+    }
+
+    fn ring(&mut self) -> ir::Map {
+        let cpus = u64::from(self.catalog.host.possible_cpus().max(1));
+        let per_cpu = match self.options.config.perf_rb_pages {
+            Some(pages) => u64::from(pages) * 4096,
+            None => RING_BYTES_PER_CPU,
+        };
+        *self.ring.get_or_insert_with(|| {
+            let bytes = (per_cpu * cpus).clamp(MIN_RING_BYTES, MAX_RING_BYTES).next_power_of_two();
+            self.module.maps.push(object::Map {
+                name: "events".into(),
+                map_type: map_type::RINGBUF,
+                max_entries: bytes as u32,
+                ..object::Map::default()
+            })
+        })
+    }
+
+    fn stacks(&mut self) -> ir::Map {
+        *self.stacks.get_or_insert_with(|| {
+            self.module.maps.push(object::Map {
+                name: "stacks".into(),
+                map_type: map_type::STACK_TRACE,
+                key_size: 4,
+                value_size: STACK_FRAMES * 8,
+                max_entries: STACK_ENTRIES,
+                ..object::Map::default()
+            })
+        })
+    }
+
+    /// A read-only array of one element with these bytes.
+    fn constant(&mut self, name: &str, bytes: Vec<u8>) -> ir::Map {
+        if let Some(map) = self.constants.get(&bytes) {
+            return *map;
+        }
+        let map = self.module.maps.push(object::Map {
+            name: name.into(),
+            map_type: map_type::ARRAY,
+            key_size: 4,
+            value_size: (bytes.len() as u32).next_multiple_of(8),
+            max_entries: 1,
+            flags: F_RDONLY_PROG,
+            initial: bytes.clone(),
+            read_only: true,
+        });
+        self.constants.insert(bytes, map);
+        map
+    }
+
+    fn program(&mut self, input: Input<'_>) {
+        let mut function =
+            Function { name: input.name, program: Some(input.kind), ..Function::default() };
+        let mut builder = Builder::new(&mut function);
+        let entry = builder.create_block();
+        let exit = builder.create_block();
+        let ctx = builder.block_param(entry, IrType::Ptr(Space::Ctx));
+        builder.switch_to(entry);
+        let mut lowering = Lowering {
+            variables: vec![VarPlace::None; input.program.variables.len()],
+            session: self,
+            b: builder,
+            program: input.program,
+            context: input.context,
+            ctx: Some(ctx),
+            exit,
+            frame: None,
+            loops: Vec::new(),
+            elements: HashMap::new(),
+            in_callback: false,
+            syscall_number: None,
+            dispatched: input.dispatch.as_ref().map(|d| d.calls.as_slice().into()),
+        };
+        lowering.whole_program(input.dispatch.as_ref());
+        self.module.funcs.push(function);
+    }
+
+    fn finish(mut self) -> Output {
+        if !self.counters.is_empty() {
+            let map = self.counters_map();
+            self.module.maps[map].value_size = self.counters.len() as u32 * 8;
+        }
+        let mut views: Vec<MapView> =
+            self.script.maps.iter().zip(&self.maps).map(|(map, place)| self.view(map, *place)).collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        let index = |map: Option<ir::Map>| map.map(|m| MapIndex(m.as_u32()));
+        Output {
+            ring: index(self.ring),
+            stacks: index(self.stacks),
+            counters: index(self.counters_map),
+            module: self.module,
+            events: self.events,
+            maps: views,
+            counter_meanings: self.counters,
+        }
+    }
+}
+
+/// One function in the making: a program, or the body of a loop that the kernel calls.
+struct Lowering<'f, 's, 'a> {
+    session: &'s mut Session<'a>,
+    b: Builder<'f>,
+    program: &'f hir::Program,
+    context: &'f Context,
+    /// The context; in a loop's body it is fetched from the frame.
+    ctx: Option<Value>,
+    /// Returns 0 from the function.
+    exit: Block,
+    variables: Vec<VarPlace>,
+    /// What loop bodies share with the program: a flag, the context, captured variables.
+    frame: Option<Frame>,
+    loops: Vec<LoopTarget>,
+    elements: HashMap<VarId, Element>,
+    in_callback: bool,
+    /// The number of the system call, where one program serves many.
+    syscall_number: Option<Value>,
+    /// Those system calls and the names of their probes.
+    dispatched: Option<std::rc::Rc<[(u32, String)]>>,
+}
+
+/// The element that a loop over a map is at.
+#[derive(Clone, Copy)]
+struct Element {
+    map: MapId,
+    /// Pointers to its key and value; `None` in a loop's body within the loop's body:
+    /// there a copy is in the frame.
+    pointers: Option<(Value, Value)>,
+}
+
+/// Where `break` and `continue` go.
+#[derive(Clone, Copy)]
+enum LoopTarget {
+    Blocks { after: Block, next: Block },
+    /// The body is a function: it returns 1 to stop, 0 to go on.
+    Callback,
+}
+
+/// Memory of the program that loop bodies reach: 8 bytes flag (non-zero: leave the program), 8 bytes context, variables.
+#[derive(Clone, Copy)]
+struct Frame {
+    slot: Option<Slot>,
+    /// In a loop's body: the pointer that the kernel hands through.
+    pointer: Option<Value>,
+}
+
+const FRAME_FLAG: i32 = 0;
+const FRAME_CTX: i32 = 8;
+const FRAME_VARIABLES: u32 = 16;
+
+impl Lowering<'_, '_, '_> {
+    fn whole_program(&mut self, dispatch: Option<&Dispatch>) {
+        self.set_span(self.program.predicate.as_ref().map_or(Span::default(), |p| p.span));
+        if let Some(dispatch) = dispatch {
+            self.dispatch(dispatch);
+        }
+        let body = self.b.create_block();
+        match &self.program.predicate {
+            Some(predicate) => self.condition(predicate, body, self.exit),
+            None => self.b.jump(body, &[]),
+        }
+        self.b.switch_to(body);
+        self.make_frame();
+        self.statements(&self.program.body);
+        if !self.b.is_terminated() {
+            self.b.jump(self.exit, &[]);
+        }
+        self.b.switch_to(self.exit);
+        let zero = self.b.iconst(0);
+        self.b.ret(zero);
+    }
+
+    /// Variables that live from the program's start: those that loop bodies share and those
+    /// that old scripts set in one block and use in another.
+    fn make_frame(&mut self) {
+        let mut size = FRAME_VARIABLES;
+        let mut shared = self.has_callbacks(&self.program.body);
+        for (i, variable) in self.program.variables.iter().enumerate() {
+            let bytes = storage::size_of(&variable.ty, self.session.catalog).max(8);
+            if variable.captured && variable.ty != Type::Void && shared {
+                self.variables[i] = VarPlace::Frame { offset: size as i32 };
+                // A range's variable has its start after it.
+                size += bytes + 8;
+            } else if variable.hoisted {
+                let slot = self.b.create_slot(bytes, 8);
+                self.variables[i] = VarPlace::Slot(slot);
+                let address = self.b.slot_addr(slot, 0);
+                self.zero(address, 0, bytes);
+            }
+        }
+        shared |= size > FRAME_VARIABLES;
+        if !shared {
+            return;
+        }
+        let slot = self.b.create_slot(size, 8);
+        self.frame = Some(Frame { slot: Some(slot), pointer: None });
+        let address = self.b.slot_addr(slot, 0);
+        self.zero(address, 0, size);
+        if let Some(ctx) = self.ctx {
+            let ctx = self.b.unary(ir::UnaryOp::Addr, ctx);
+            self.b.store(ir::MemType::U64, address, FRAME_CTX, ctx);
+        }
+    }
+
+    fn set_span(&mut self, span: Span) {
+        self.b.set_span(SourceSpan { source: 0, start: span.start, end: span.end });
+    }
+
+    fn source_span(&self, span: Span) -> SourceSpan {
+        SourceSpan { source: 0, start: span.start, end: span.end }
+    }
+
+    /// The context pointer, wherever it has to come from.
+    fn context_pointer(&mut self) -> Value {
+        if let Some(ctx) = self.ctx {
+            return ctx;
+        }
+        let frame = self.frame_pointer();
+        self.b.load_ptr(Space::Ctx, frame, FRAME_CTX)
+    }
+
+    fn frame_pointer(&mut self) -> Value {
+        match self.frame {
+            Some(Frame { pointer: Some(pointer), .. }) => pointer,
+            Some(Frame { slot: Some(slot), .. }) => self.b.slot_addr(slot, 0),
+            _ => {
+                // Not reached: whoever asks has made the frame.
+                let slot = self.b.create_slot(FRAME_VARIABLES, 8);
+                self.frame = Some(Frame { slot: Some(slot), pointer: None });
+                self.b.slot_addr(slot, 0)
+            }
+        }
+    }
+
+    /// Adds 1 to a counter.
+    fn count(&mut self, counter: Counter) {
+        let slot = self.session.counter(counter);
+        let map = self.session.counters_map();
+        let address = self.b.map_value_addr(map, slot * 8);
+        let one = self.b.iconst(1);
+        self.b.atomic_add(ir::MemType::U64, address, 0, one);
+    }
+
+    /// Runs `f` in a new block that is only reached if `cond` is non-zero, and goes on after it.
+    fn when(&mut self, cond: Value, f: impl FnOnce(&mut Self)) {
+        let then = self.b.create_block();
+        let after = self.b.create_block();
+        self.b.branch(cond, then, after);
+        self.b.switch_to(then);
+        f(self);
+        if !self.b.is_terminated() {
+            self.b.jump(after, &[]);
+        }
+        self.b.switch_to(after);
+    }
+
+    /// `then` or `otherwise`, whose value each computes in its own block.
+    fn either(
+        &mut self,
+        cond: Value,
+        then: impl FnOnce(&mut Self) -> Value,
+        otherwise: impl FnOnce(&mut Self) -> Value,
+    ) -> Value {
+        let yes = self.b.create_block();
+        let no = self.b.create_block();
+        let after = self.b.create_block();
+        let result = self.b.block_param(after, IrType::I64);
+        self.b.branch(cond, yes, no);
+        self.b.switch_to(yes);
+        let v = then(self);
+        self.b.jump(after, &[v]);
+        self.b.switch_to(no);
+        let v = otherwise(self);
+        self.b.jump(after, &[v]);
+        self.b.switch_to(after);
+        result
+    }
+
+    fn helper(&mut self, helper: u32, args: &[Value]) -> Value {
+        self.b.call_helper(helper, args, IrType::I64)
+    }
+
+    /// Whether `curtask` can be had as a pointer that the verifier knows.
+    fn btf_curtask(&mut self) -> bool {
+        let host = self.session.catalog.host;
+        *self.session.btf_curtask.get_or_insert_with(|| {
+            host.has(Feature::Btf) && host.has(Feature::Helper(helper::get_current_task_btf))
+        })
+    }
+}

@@ -1,0 +1,384 @@
+//! Strings: read, written, compared, searched.
+
+use ir::{BinaryOp, Block, Cond, MemType, Type as IrType, Value};
+use isa::uapi::helper;
+use object::plan::Counter;
+
+use super::place::Place;
+use super::Lowering;
+use crate::hir::{Builtin, Expr, ExprKind};
+use crate::storage;
+use crate::types::*;
+
+/// A slot of at least this size does not fit the stack and becomes a piece of a map's value,
+/// where the verifier takes variable offsets on every kernel; on the stack it does not.
+pub(super) const SCRATCH_BYTES: u32 = 520;
+/// Strings up to this size are compared without a loop.
+const UNROLLED_BYTES: u32 = 512;
+
+impl Lowering<'_, '_, '_> {
+    /// A string at `dst + offset`, zeros after it up to `size` bytes.
+    pub(super) fn write_string(&mut self, e: &Expr, dst: Value, offset: i32, size: u32) {
+        match &e.kind {
+            ExprKind::Str(text) => self.write_literal(&text.clone(), dst, offset, size),
+            ExprKind::Builtin(Builtin::Comm) => self.write_comm(dst, offset, size),
+            ExprKind::Builtin(_) => self.write_probe_name(e, dst, offset, size),
+            ExprKind::ReadString { pointer, max } => {
+                let capacity = capacity(&e.ty).min(size);
+                self.zero(dst, offset, size);
+                let to = self.offset_pointer(dst, offset);
+                self.read_string(pointer, max.as_deref(), capacity, to);
+            }
+            ExprKind::Ternary { cond, then: Some(then), otherwise } => {
+                self.write_either(cond, then, otherwise, &Type::Str { size }, dst, offset);
+            }
+            ExprKind::MapGet { map, key } => self.copy_map_value(*map, key.as_deref(), dst, offset, size),
+            ExprKind::Field { .. } | ExprKind::Deref(_) | ExprKind::Index { .. } | ExprKind::Arg(_) => {
+                let bytes = capacity(&e.ty).min(size);
+                let place = self.place(e);
+                match place {
+                    // A task's name is padded with zeros.
+                    Place::Direct { .. } if bytes == 16 && is_comm(self, e) => {
+                        self.copy_in(dst, offset, bytes, place);
+                        self.zero(dst, offset + 16, size - 16);
+                    }
+                    _ => {
+                        self.zero(dst, offset, size);
+                        let to = self.offset_pointer(dst, offset);
+                        self.read_string_at(place, bytes, to);
+                    }
+                }
+            }
+            _ => {
+                let have = storage::size_of(&e.ty, self.session.catalog).min(size);
+                let place = self.place(e);
+                self.copy_in(dst, offset, have, place);
+                self.zero(dst, offset + have as i32, size - have);
+            }
+        }
+    }
+
+    fn write_literal(&mut self, text: &[u8], dst: Value, offset: i32, size: u32) {
+        let text = &text[..text.len().min(size as usize)];
+        let mut at = 0u32;
+        for chunk in text.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            let v = self.b.iconst(i64::from_le_bytes(word));
+            self.b.store(MemType::U64, dst, offset + at as i32, v);
+            at += 8;
+        }
+        self.zero(dst, offset + at as i32, size.saturating_sub(at));
+    }
+
+    /// Reads a NUL-terminated string; the helper's result: bytes with the NUL, or negative.
+    pub(super) fn read_string(&mut self, pointer: &Expr, max: Option<&Expr>, capacity: u32, to: Value) -> Value {
+        let place = self.address_argument(pointer);
+        let (address, user) = self.address(place);
+        let size = match max {
+            None => self.b.iconst(i64::from(capacity)),
+            Some(len) => {
+                let len = self.scalar(len);
+                let with_nul = self.b.binary_imm(BinaryOp::Add, len, 1);
+                let fits = self.b.compare_imm(Cond::Ule, with_nul, i64::from(capacity));
+                let most = self.b.iconst(i64::from(capacity));
+                self.b.select(fits, with_nul, most)
+            }
+        };
+        self.string_helper(to, size, address, user)
+    }
+
+    fn string_helper(&mut self, to: Value, size: Value, address: Value, user: bool) -> Value {
+        let helper = if user { helper::probe_read_user_str } else { helper::probe_read_kernel_str };
+        self.helper(helper, &[to, size, address])
+    }
+
+    fn read_string_at(&mut self, place: Place, bytes: u32, to: Value) -> Value {
+        let (address, user) = self.address(place);
+        let size = self.b.iconst(i64::from(bytes));
+        self.string_helper(to, size, address, user)
+    }
+
+    /// Appends a string to a record: its length in bytes, NUL included unless it was cut.
+    pub(super) fn append_string(&mut self, e: &Expr, to: Value) -> Value {
+        let capacity = capacity(&e.ty);
+        let len = match &e.kind {
+            ExprKind::Str(text) => {
+                let size = (text.len() as u32 + 1).next_multiple_of(8);
+                self.write_literal(&text.clone(), to, 0, size);
+                return self.b.iconst(text.len() as i64 + 1);
+            }
+            ExprKind::ReadString { pointer, max } => self.read_string(pointer, max.as_deref(), capacity, to),
+            ExprKind::Ternary { cond, then: Some(then), otherwise } => {
+                let yes = self.b.create_block();
+                let no = self.b.create_block();
+                let after = self.b.create_block();
+                let result = self.b.block_param(after, IrType::I64);
+                self.condition(cond, yes, no);
+                for (block, e) in [(yes, then), (no, otherwise)] {
+                    self.b.switch_to(block);
+                    let len = self.append_string(e, to);
+                    self.b.jump(after, &[len]);
+                }
+                self.b.switch_to(after);
+                return result;
+            }
+            _ => {
+                let place = self.place(e);
+                self.read_string_at(place, capacity, to)
+            }
+        };
+        let failed = self.b.compare_imm(Cond::Slt, len, 0);
+        let zero = self.b.iconst(0);
+        let len = self.b.select(failed, zero, len);
+        let limited = matches!(&e.kind, ExprKind::ReadString { max: None, .. })
+            && capacity == self.session.options.config.max_strlen;
+        if !limited {
+            return len;
+        }
+        // A string that fills the room was cut: it goes without its NUL.
+        let full = self.b.compare_imm(Cond::Eq, len, i64::from(capacity));
+        self.either(
+            full,
+            |l| {
+                l.count(Counter::TruncatedStrings);
+                l.b.iconst(i64::from(capacity) - 1)
+            },
+            |_| len,
+        )
+    }
+
+    /// Goes to `same` if two strings are equal.
+    pub(super) fn branch_strings(&mut self, a: &Expr, b: &Expr, same: Block, different: Block) {
+        match (&a.kind, &b.kind) {
+            (ExprKind::Str(x), ExprKind::Str(y)) => {
+                let to = if x == y { same } else { different };
+                self.b.jump(to, &[]);
+            }
+            (ExprKind::Str(text), _) => self.branch_literal(b, &text.clone(), true, same, different),
+            (_, ExprKind::Str(text)) => self.branch_literal(a, &text.clone(), true, same, different),
+            _ => {
+                let (left, left_size) = self.padded(a);
+                let (right, right_size) = self.padded(b);
+                let common = left_size.min(right_size);
+                self.branch_words(left, right, common, different);
+                // The longer one must end where the shorter one's room does.
+                let longer = if left_size > right_size { left } else { right };
+                if left_size == right_size {
+                    self.b.jump(same, &[]);
+                } else {
+                    let next = self.b.load(MemType::U8, longer, common as i32);
+                    let ends = self.b.compare_imm(Cond::Eq, next, 0);
+                    self.b.branch(ends, same, different);
+                }
+            }
+        }
+    }
+
+    /// A string in memory, zeros after it.
+    fn padded(&mut self, e: &Expr) -> (Value, u32) {
+        let size = storage::size_of(&e.ty, self.session.catalog);
+        (self.temporary(e, &e.ty), size)
+    }
+
+    /// Goes on in a new block if all 8-byte words are equal, else to `different`.
+    fn branch_words(&mut self, left: Value, right: Value, bytes: u32, different: Block) {
+        if bytes <= UNROLLED_BYTES {
+            for offset in (0..bytes as i32).step_by(8) {
+                let x = self.b.load(MemType::U64, left, offset);
+                let y = self.b.load(MemType::U64, right, offset);
+                let equal = self.b.compare(Cond::Eq, x, y);
+                let next = self.b.create_block();
+                self.b.branch(equal, next, different);
+                self.b.switch_to(next);
+            }
+            return;
+        }
+        let head = self.b.create_block();
+        let body = self.b.create_block();
+        let next = self.b.create_block();
+        let after = self.b.create_block();
+        let at = self.b.block_param(head, IrType::I64);
+        let zero = self.b.iconst(0);
+        self.b.jump(head, &[zero]);
+        self.b.switch_to(head);
+        let more = self.b.compare_imm(Cond::Ult, at, i64::from(bytes));
+        self.b.branch(more, body, after);
+        self.b.switch_to(body);
+        let (l, r) = (self.b.binary(BinaryOp::Add, left, at), self.b.binary(BinaryOp::Add, right, at));
+        let (x, y) = (self.b.load(MemType::U64, l, 0), self.b.load(MemType::U64, r, 0));
+        let equal = self.b.compare(Cond::Eq, x, y);
+        self.b.branch(equal, next, different);
+        self.b.switch_to(next);
+        let step = self.b.binary_imm(BinaryOp::Add, at, 8);
+        self.b.jump(head, &[step]);
+        self.b.switch_to(after);
+    }
+
+    /// Compares with a literal: all of it and the NUL (`whole`), or only its bytes.
+    fn branch_literal(&mut self, e: &Expr, text: &[u8], whole: bool, same: Block, different: Block) {
+        let mut bytes = text.to_vec();
+        if whole {
+            bytes.push(0);
+        }
+        let capacity = capacity(&e.ty) as usize;
+        if text.len() > capacity {
+            return self.b.jump(different, &[]);
+        }
+        bytes.truncate(capacity);
+        let ptr = match &e.kind {
+            // Only as much as decides is read: one byte more tells that the string goes on.
+            ExprKind::ReadString { pointer, max: None } => {
+                let room = (bytes.len() as u32 + 1).min(capacity as u32);
+                let size = room.next_multiple_of(8);
+                let slot = self.b.create_slot(size, 8);
+                let ptr = self.b.slot_addr(slot, 0);
+                self.zero(ptr, 0, size);
+                self.read_string(pointer, None, room, ptr);
+                ptr
+            }
+            _ => match self.place_of_string(e) {
+                Some(ptr) => ptr,
+                None => self.padded(e).0,
+            },
+        };
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = bytes.len() - at;
+            let width = [8, 4, 2, 1].into_iter().find(|w| *w <= rest).unwrap_or(1);
+            let mut word = [0; 8];
+            word[..width].copy_from_slice(&bytes[at..at + width]);
+            let Some(mem) = MemType::new(width as u32, false) else { break };
+            let v = self.b.load(mem, ptr, at as i32);
+            let equal = self.b.compare_imm(Cond::Eq, v, i64::from_le_bytes(word));
+            let next = self.b.create_block();
+            self.b.branch(equal, next, different);
+            self.b.switch_to(next);
+            at += width;
+        }
+        self.b.jump(same, &[]);
+    }
+
+    /// A stored string that can be loaded from where it is.
+    fn place_of_string(&mut self, e: &Expr) -> Option<Value> {
+        if !matches!(e.kind, ExprKind::Var(_) | ExprKind::LoopKey(_) | ExprKind::LoopValue(_) | ExprKind::TupleField { .. }) {
+            return None;
+        }
+        match self.place(e) {
+            Place::Direct { ptr, offset } => Some(self.offset_pointer(ptr, offset)),
+            Place::Remote { .. } => None,
+        }
+    }
+
+    /// `strncmp`: 0 if the first `len` bytes are equal, else 1.
+    pub(super) fn compare_strings(&mut self, len: u32, a: &Expr, b: &Expr) -> Value {
+        let same = self.b.create_block();
+        let different = self.b.create_block();
+        let after = self.b.create_block();
+        let result = self.b.block_param(after, IrType::I64);
+        let n = len as usize;
+        match (&a.kind, &b.kind) {
+            (ExprKind::Str(x), ExprKind::Str(y)) => {
+                let cut = |s: &[u8]| s[..s.len().min(n)].to_vec();
+                let to = if cut(x) == cut(y) { same } else { different };
+                self.b.jump(to, &[]);
+            }
+            (ExprKind::Str(text), other) | (other, ExprKind::Str(text)) => {
+                let e = if std::ptr::eq(other, &a.kind) { a } else { b };
+                let whole = text.len() < n;
+                let text = text[..text.len().min(n)].to_vec();
+                self.branch_literal(e, &text, whole, same, different);
+            }
+            _ => {
+                let (left, left_size) = self.padded(a);
+                let (right, right_size) = self.padded(b);
+                let common = left_size.min(right_size).min(len);
+                self.branch_words(left, right, common / 8 * 8, different);
+                for at in common / 8 * 8..common {
+                    let x = self.b.load(MemType::U8, left, at as i32);
+                    let y = self.b.load(MemType::U8, right, at as i32);
+                    let equal = self.b.compare(Cond::Eq, x, y);
+                    let next = self.b.create_block();
+                    self.b.branch(equal, next, different);
+                    self.b.switch_to(next);
+                }
+                let longer = if left_size > right_size { left } else { right };
+                if len > common && left_size != right_size {
+                    let next = self.b.load(MemType::U8, longer, common as i32);
+                    let ends = self.b.compare_imm(Cond::Eq, next, 0);
+                    self.b.branch(ends, same, different);
+                } else {
+                    self.b.jump(same, &[]);
+                }
+            }
+        }
+        self.b.switch_to(same);
+        let zero = self.b.iconst(0);
+        self.b.jump(after, &[zero]);
+        self.b.switch_to(different);
+        let one = self.b.iconst(1);
+        self.b.jump(after, &[one]);
+        self.b.switch_to(after);
+        result
+    }
+
+    /// 1 if a literal occurs in a string.
+    pub(super) fn contains(&mut self, haystack: &Expr, needle: &Expr) -> Value {
+        let ExprKind::Str(needle) = &needle.kind else { return self.b.iconst(0) };
+        let needle = needle.clone();
+        let size = storage::size_of(&haystack.ty, self.session.catalog);
+        if needle.is_empty() {
+            return self.b.iconst(1);
+        }
+        if needle.len() as u32 > size {
+            return self.b.iconst(0);
+        }
+        let slot = self.b.create_slot(size.max(SCRATCH_BYTES), 8);
+        let base = self.b.slot_addr(slot, 0);
+        self.write(haystack, &haystack.ty, base, 0);
+        let head = self.b.create_block();
+        let body = self.b.create_block();
+        let next = self.b.create_block();
+        let after = self.b.create_block();
+        let at = self.b.block_param(head, IrType::I64);
+        let result = self.b.block_param(after, IrType::I64);
+        let zero = self.b.iconst(0);
+        self.b.jump(head, &[zero]);
+        self.b.switch_to(head);
+        let places = i64::from(size) - needle.len() as i64 + 1;
+        let more = self.b.compare_imm(Cond::Ult, at, places);
+        self.b.branch_args(more, body, &[], after, &[zero]);
+        self.b.switch_to(body);
+        let ptr = self.b.binary(BinaryOp::Add, base, at);
+        for (i, byte) in needle.iter().enumerate() {
+            let v = self.b.load(MemType::U8, ptr, i as i32);
+            let equal = self.b.compare_imm(Cond::Eq, v, i64::from(*byte));
+            let matched = self.b.create_block();
+            self.b.branch(equal, matched, next);
+            self.b.switch_to(matched);
+        }
+        let one = self.b.iconst(1);
+        self.b.jump(after, &[one]);
+        self.b.switch_to(next);
+        let step = self.b.binary_imm(BinaryOp::Add, at, 1);
+        self.b.jump(head, &[step]);
+        self.b.switch_to(after);
+        result
+    }
+}
+
+/// Bytes of a string type, NUL included.
+pub(super) fn capacity(ty: &Type) -> u32 {
+    match ty {
+        Type::Str { size } => *size,
+        _ => 0,
+    }
+}
+
+/// Whether a field is a task's name, which the kernel pads.
+fn is_comm(l: &Lowering<'_, '_, '_>, e: &Expr) -> bool {
+    match &e.kind {
+        ExprKind::Arg(index) => l.context.fields[*index as usize].name.ends_with("comm"),
+        _ => false,
+    }
+}
