@@ -140,7 +140,14 @@ impl Addresses {
         }
     }
 
-    /// Of a pointer that was there when this was built.
+    /// Takes in a pointer that was made since.
+    pub fn add(&mut self, func: &Function, v: Value) {
+        if let ValueDef::Result(inst) = func.values[v].def {
+            self.instruction(func, inst);
+        }
+    }
+
+    /// Of a pointer that was there when this was built, or was added.
     pub fn of(&self, v: Value) -> Option<Address> {
         self.of[v]
     }
@@ -226,7 +233,7 @@ impl Addresses {
                         ArgumentEffect::Write(extent) => (extent, Touch::Write),
                         ArgumentEffect::ReadWrite(extent) => (extent, Touch::ReadWrite),
                     };
-                    let bytes = extent_bytes(func, maps, args, extent);
+                    let bytes = extent.bytes(func, maps, args);
                     // A size that is not known may be 0.
                     let kind = if bytes.is_none() && kind == Touch::Overwrite { Touch::Write } else { kind };
                     let place = self.place(arg, 0, bytes);
@@ -243,17 +250,20 @@ fn whole(place: Place) -> Place {
     Place { range: None, ..place }
 }
 
-fn extent_bytes(func: &Function, maps: &PrimaryMap<Map, object::Map>, args: &[Value], extent: Extent) -> Option<u32> {
-    let map = || match args.first().and_then(|v| func.def(*v)) {
-        Some(InstData::MapAddr(map)) => maps.get(*map),
-        _ => None,
-    };
-    match extent {
-        Extent::Bytes(n) => Some(n),
-        Extent::Argument(i) => args.get(i).and_then(|v| func.constant(*v)).and_then(|n| u32::try_from(n).ok()),
-        Extent::MapKey => map().map(|m| m.key_size),
-        Extent::MapValue => map().map(|m| m.value_size),
-        Extent::Unknown => None,
+impl Extent {
+    /// The size in a call with these arguments, if it is a constant.
+    pub fn bytes(self, func: &Function, maps: &PrimaryMap<Map, object::Map>, args: &[Value]) -> Option<u32> {
+        let map = || match args.first().and_then(|v| func.def(*v)) {
+            Some(InstData::MapAddr(map)) => maps.get(*map),
+            _ => None,
+        };
+        match self {
+            Extent::Bytes(n) => Some(n),
+            Extent::Argument(i) => args.get(i).and_then(|v| func.constant(*v)).and_then(|n| u32::try_from(n).ok()),
+            Extent::MapKey => map().map(|m| m.key_size),
+            Extent::MapValue => map().map(|m| m.value_size),
+            Extent::Unknown => None,
+        }
     }
 }
 

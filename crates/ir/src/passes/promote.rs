@@ -396,7 +396,7 @@ fn gaps(list: &[Piece], start: u32, len: u32) -> Vec<Piece> {
         }
         let next = list.iter().map(|p| p.start).filter(|s| *s > at).min().unwrap_or(u32::MAX).min(start + len);
         let mut bytes = 8;
-        while at % bytes != 0 || at + bytes > next {
+        while !at.is_multiple_of(bytes) || at + bytes > next {
             bytes /= 2;
         }
         gaps.push(Piece { start: at, bytes, variable: 0 });

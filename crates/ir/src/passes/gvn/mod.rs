@@ -3,19 +3,20 @@
 //! hold (loads after loads and stores of the same place) and what branches have
 //! decided.
 
+mod memory;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use cranelift_entity::{PrimaryMap, SecondaryMap};
 use object::SourceSpan;
 
-use super::alias::{Address, Addresses, Base, Place, map_behind};
+use self::memory::{Content, Context, Known, Memory};
+use super::alias::{Address, Addresses};
 use super::rewrite::Replacements;
-use crate::effects::{self, Outside};
+use crate::effects;
 use crate::*;
 
-/// Places of which the contents are remembered at one time.
-const MAX_KNOWN: usize = 48;
 /// Blocks looked at between a join and its dominator.
 const MAX_BETWEEN: usize = 12;
 
@@ -60,32 +61,6 @@ enum Step {
     Leave { inserted: usize, decisions: usize },
 }
 
-/// What memory holds at a place.
-#[derive(Clone, Copy)]
-struct Known {
-    address: Address,
-    bytes: u32,
-    content: Content,
-}
-
-impl Known {
-    fn place(&self) -> Place {
-        Place::new(self.address, Some(self.bytes))
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Content {
-    /// The low bytes of this value. `load`: loading like this gives exactly it.
-    Value {
-        value: Value,
-        load: Option<MemType>,
-    },
-    /// A pointer.
-    Pointer(Value),
-    Fill(u8),
-}
-
 /// The key of an expression: its operands are resolved and in canonical order.
 type Expression = (InstData, Type);
 
@@ -102,7 +77,7 @@ struct Gvn<'a> {
     decisions: Vec<Value>,
     replaced: Replacements,
     /// What is known at the end of each block.
-    memory: SecondaryMap<Block, Vec<Known>>,
+    memory: SecondaryMap<Block, Memory>,
 }
 
 impl Gvn<'_> {
@@ -167,7 +142,7 @@ impl Gvn<'_> {
         self.inserted.push(key);
     }
 
-    fn instruction(&mut self, inst: Inst, memory: &mut Vec<Known>, out: &mut Vec<Inst>) {
+    fn instruction(&mut self, inst: Inst, memory: &mut Memory, out: &mut Vec<Inst>) {
         use InstData::*;
         // Where a condition was decided, what it decides again is known.
         if let Branch { cond, .. } | Select { cond, .. } = &mut self.func.insts[inst]
@@ -198,7 +173,7 @@ impl Gvn<'_> {
     }
 
     /// Follows what an instruction does to memory; true if it is not needed.
-    fn touch_memory(&mut self, inst: Inst, memory: &mut Vec<Known>, out: &mut Vec<Inst>) -> bool {
+    fn touch_memory(&mut self, inst: Inst, memory: &mut Memory, out: &mut Vec<Inst>) -> bool {
         match self.func.insts[inst] {
             InstData::Load { mem, ptr, offset } => {
                 let Some(address) = self.address(ptr, offset) else { return false };
@@ -208,13 +183,13 @@ impl Gvn<'_> {
                     return true;
                 }
                 let content = Content::Value { value: result, load: Some(mem) };
-                remember(memory, Known { address, bytes: mem.bytes(), content });
+                memory.remember(Known { address, bytes: mem.bytes(), content });
                 false
             }
             InstData::LoadPtr { ptr, offset } => {
                 let Some(address) = self.address(ptr, offset) else { return false };
                 let Some(result) = self.func.results[inst] else { return false };
-                let known = memory.iter().find_map(|known| match known.content {
+                let known = memory.known.iter().find_map(|known| match known.content {
                     Content::Pointer(p) if known.address == address && self.func.ty(p) == self.func.ty(result) => {
                         Some(p)
                     }
@@ -224,7 +199,7 @@ impl Gvn<'_> {
                     self.replaced.set(result, pointer);
                     return true;
                 }
-                remember(memory, Known { address, bytes: 8, content: Content::Pointer(result) });
+                memory.remember(Known { address, bytes: 8, content: Content::Pointer(result) });
                 false
             }
             InstData::Store { mem, ptr, offset, value } => {
@@ -234,17 +209,17 @@ impl Gvn<'_> {
                         v == value && Some(known.address) == address && known.bytes == mem.bytes()
                     }
                     Content::Fill(byte) => {
-                        address.is_some_and(|a| contains(known, a, mem.bytes()))
+                        address.is_some_and(|a| known.contains(a, mem.bytes()))
                             && self
                                 .func
                                 .constant(value)
                                 .is_some_and(|n| n.to_le_bytes()[..mem.bytes() as usize].iter().all(|b| *b == byte))
                     }
                 };
-                if memory.iter().any(is_there) {
+                if memory.known.iter().any(is_there) {
                     return true;
                 }
-                self.clobber(inst, memory);
+                memory.clobber(&self.context(), inst);
                 let content = match self.func.ty(value) {
                     Type::Ptr(_) => Content::Pointer(value),
                     // An `I32` is itself when loaded back zero-extended.
@@ -252,20 +227,50 @@ impl Gvn<'_> {
                     Type::I64 => Content::Value { value, load: (mem.bytes() == 8).then_some(MemType::U64) },
                 };
                 if let Some(address) = address {
-                    remember(memory, Known { address, bytes: mem.bytes(), content });
+                    memory.remember(Known { address, bytes: mem.bytes(), content });
                 }
                 false
             }
             InstData::MemSet { dst, offset, byte, len } => {
-                self.clobber(inst, memory);
+                memory.clobber(&self.context(), inst);
                 if let Some(address) = self.address(dst, offset) {
-                    remember(memory, Known { address, bytes: len, content: Content::Fill(byte) });
+                    memory.remember(Known { address, bytes: len, content: Content::Fill(byte) });
                 }
                 false
             }
-            _ => {
-                self.clobber(inst, memory);
+            InstData::CallHelper { .. } => {
+                self.share_arguments(inst, memory, out);
+                if let (Some(found), Some(result)) = (memory.lookup(&self.context(), inst), self.func.results[inst]) {
+                    self.replaced.set(result, found);
+                    return true;
+                }
+                memory.clobber(&self.context(), inst);
                 false
+            }
+            _ => {
+                memory.clobber(&self.context(), inst);
+                false
+            }
+        }
+    }
+
+    /// Lets a helper read from a slot that was written before, where two hold the
+    /// same; the other is then written for nothing.
+    fn share_arguments(&mut self, inst: Inst, memory: &Memory, out: &mut Vec<Inst>) {
+        let span = self.func.spans[inst];
+        for (index, slot, offset) in memory.same_contents(&self.context(), inst) {
+            let key = (InstData::SlotAddr { slot, offset }, Type::Ptr(Space::Stack));
+            let address = match self.table.get(&key) {
+                Some(v) => *v,
+                None => {
+                    let v = self.func.emit(out, key.0.clone(), key.1, span);
+                    self.addresses.add(self.func, v);
+                    self.insert(key, v);
+                    v
+                }
+            };
+            if let InstData::CallHelper { args, .. } = &mut self.func.insts[inst] {
+                args[index] = address;
             }
         }
     }
@@ -280,7 +285,7 @@ impl Gvn<'_> {
     /// The value that a load gives, from what is known.
     fn loaded(
         &mut self,
-        memory: &[Known],
+        memory: &Memory,
         address: Address,
         mem: MemType,
         ty: Type,
@@ -288,7 +293,7 @@ impl Gvn<'_> {
         out: &mut Vec<Inst>,
     ) -> Option<Value> {
         let span = self.func.spans[inst];
-        for known in memory {
+        for known in &memory.known {
             match known.content {
                 Content::Value { value, load } if known.address == address && known.bytes == mem.bytes() => {
                     if load == Some(mem) && self.func.ty(value) == ty {
@@ -313,7 +318,7 @@ impl Gvn<'_> {
                     }
                     return Some(self.func.emit(out, InstData::Unary { op, arg: value }, Type::I64, span));
                 }
-                Content::Fill(byte) if contains(known, address, mem.bytes()) => {
+                Content::Fill(byte) if known.contains(address, mem.bytes()) => {
                     let all = i64::from_le_bytes([byte; 8]);
                     let unused = 64 - mem.bytes() * 8;
                     let n = if mem.is_signed() { all << unused >> unused } else { (all as u64 >> unused) as i64 };
@@ -325,54 +330,14 @@ impl Gvn<'_> {
         None
     }
 
-    /// Forgets what an instruction may change.
-    fn clobber(&self, inst: Inst, memory: &mut Vec<Known>) {
-        let data = &self.func.insts[inst];
-        let outside = match data {
-            InstData::Call { .. } => Outside::Everything,
-            InstData::CallHelper { helper, .. } => effects::of_helper(*helper).outside,
-            InstData::Store { .. }
-            | InstData::Atomic { .. }
-            | InstData::CompareExchange { .. }
-            | InstData::MemCopy { .. }
-            | InstData::MemSet { .. } => Outside::Nothing,
-            _ => return,
-        };
-        match outside {
-            Outside::Everything => memory.retain(|known| match known.address.base {
-                Base::Slot(slot) => !self.addresses.is_captured(slot),
-                _ => false,
-            }),
-            Outside::MapValues => {
-                let map = match data {
-                    InstData::CallHelper { args, .. } => args.first().and_then(|v| match self.func.def(*v) {
-                        Some(InstData::MapAddr(map)) => Some(*map),
-                        _ => None,
-                    }),
-                    _ => None,
-                };
-                memory.retain(|known| match known.address.base {
-                    Base::Slot(_) => true,
-                    Base::Map(other) => map.is_some_and(|map| map != other),
-                    Base::Pointer(p) => {
-                        let other = map_behind(self.func, p);
-                        map.is_some() && other.is_some() && map != other
-                    }
-                });
-            }
-            _ => {}
-        }
-        self.addresses.for_each_touch(self.func, self.maps, inst, |place, touch| {
-            if touch.writes() {
-                memory.retain(|known| !self.addresses.may_alias(self.func, known.place(), place));
-            }
-        });
+    fn context(&self) -> Context<'_> {
+        Context { func: self.func, addresses: &self.addresses, maps: self.maps }
     }
 
     /// What is known at the start of a block: all that its dominator knows, less
     /// what any block on the way from there may change.
-    fn memory_at(&self, block: Block) -> Vec<Known> {
-        let Some(idom) = self.cfg.idom(block) else { return Vec::new() };
+    fn memory_at(&self, block: Block) -> Memory {
+        let Some(idom) = self.cfg.idom(block) else { return Memory::default() };
         let mut memory = self.memory[idom].clone();
         if memory.is_empty() || *self.cfg.preds(block) == [idom] {
             return memory;
@@ -384,31 +349,18 @@ impl Gvn<'_> {
                 continue;
             }
             if between.len() == MAX_BETWEEN {
-                return Vec::new();
+                return Memory::default();
             }
             between.push(b);
             stack.extend(self.cfg.preds(b));
         }
         for b in between {
             for &inst in &self.func.blocks[b].insts {
-                self.clobber(inst, &mut memory);
+                memory.clobber(&self.context(), inst);
             }
         }
         memory
     }
-}
-
-/// Whether `bytes` at `address` are all in a known place.
-fn contains(known: &Known, address: Address, bytes: u32) -> bool {
-    let (Some(start), Some(inner)) = (known.address.offset, address.offset) else { return false };
-    known.address.base == address.base && inner >= start && inner + i64::from(bytes) <= start + i64::from(known.bytes)
-}
-
-fn remember(memory: &mut Vec<Known>, known: Known) {
-    if memory.len() == MAX_KNOWN {
-        memory.remove(0);
-    }
-    memory.push(known);
 }
 
 /// One order for operands that can change places.
