@@ -54,6 +54,9 @@ impl Analyzer<'_> {
             let len = u32::try_from(dim.unwrap_or(0)).unwrap_or(u32::MAX);
             ty = Type::array(ty, len);
         }
+        for _ in 0..name.outer_pointers {
+            ty = Type::pointer(ty, AddressSpace::Unknown);
+        }
         Some(ty)
     }
 
