@@ -108,24 +108,27 @@ impl<'a> Emitter<'a> {
             calls: std::mem::take(&mut self.calls),
             insns: std::mem::take(&mut self.code.insns),
         };
-        let places = draft.clean();
-        self.code.relocations.retain_mut(|relocation| {
-            let at = relocation.insn as usize;
-            relocation.insn = places[at] as u32;
-            places[at] < places[at + 1]
-        });
-        for line in &mut self.code.lines {
-            line.insn = places[line.insn as usize] as u32;
+        let mut spans = Vec::with_capacity(draft.insns.len());
+        for (i, line) in self.code.lines.iter().enumerate() {
+            spans.resize(line.insn as usize, spans.last().copied().unwrap_or_default());
+            let end = self.code.lines.get(i + 1).map_or(draft.insns.len(), |next| next.insn as usize);
+            spans.resize(end, line.at);
         }
-        // Of the lines of what went, the last one holds.
-        let mut lines: Vec<Line> = Vec::with_capacity(self.code.lines.len());
-        for line in self.code.lines.drain(..) {
-            match lines.last_mut() {
-                Some(last) if last.insn == line.insn => *last = line,
-                _ => lines.push(line),
+        let origins = draft.clean();
+        self.code.lines.clear();
+        self.span = SourceSpan::default();
+        let mut relocations = Vec::with_capacity(self.code.relocations.len());
+        let old = std::mem::take(&mut self.code.relocations);
+        for (insn, &origin) in origins.iter().enumerate() {
+            if let Some(&at) = spans.get(origin).filter(|at| **at != self.span && **at != SourceSpan::default()) {
+                self.span = at;
+                self.code.lines.push(Line { insn: insn as u32, at });
+            }
+            if let Ok(found) = old.binary_search_by_key(&(origin as u32), |relocation| relocation.insn) {
+                relocations.push(Relocation { insn: insn as u32, ..old[found] });
             }
         }
-        self.code.lines = lines;
+        self.code.relocations = relocations;
         self.code.insns = draft.insns;
         self.jumps = draft.jumps.into_iter().map(|(at, to)| (at, Target::Slot(to))).collect();
     }

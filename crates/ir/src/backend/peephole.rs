@@ -4,7 +4,9 @@
 //! 1. within a block, what reads a copy reads the original;
 //! 2. a value that is computed into one register only to be copied to another
 //!    is computed there;
-//! 3. what nothing reads goes.
+//! 3. what nothing reads goes;
+//! 4. copies that only one side of a conditional jump needs are made there, so
+//!    that leaving early (a predicate that fails) is cheap.
 
 use isa::{AluOp, AtomicOp, Insn, Reg, class, mode};
 
@@ -93,8 +95,7 @@ struct Stretch {
 }
 
 impl Draft {
-    /// Cleans up, and gives the new place of each slot (one more than there
-    /// are: the last is the new length).
+    /// Cleans up, and gives for each slot which one it was before.
     pub fn clean(&mut self) -> Vec<usize> {
         let mut effects = self.effects();
         let mut stretches = self.stretches();
@@ -108,7 +109,9 @@ impl Draft {
         for s in &stretches {
             self.compute_in_place(s, &mut effects, &mut dead);
         }
-        self.compact(&dead)
+        let kept = self.compact(&dead);
+        let moved = self.sink_copies();
+        moved.into_iter().map(|at| kept[at]).collect()
     }
 
     fn effects(&self) -> Vec<Effect> {
@@ -300,27 +303,75 @@ impl Draft {
         None
     }
 
-    fn compact(&mut self, dead: &[bool]) -> Vec<usize> {
-        let mut places = Vec::with_capacity(dead.len() + 1);
-        let mut len = 0;
-        for (i, dead) in dead.iter().enumerate() {
-            places.push(len);
-            if !dead {
-                self.insns[len] = self.insns[i];
-                len += 1;
+    /// Moves copies below the conditional jump that ends their stretch where the
+    /// jump's target does not read them, and gives for each slot which one it
+    /// was before.
+    fn sink_copies(&mut self) -> Vec<usize> {
+        let mut origins: Vec<usize> = (0..self.insns.len()).collect();
+        let effects = self.effects();
+        let mut stretches = self.stretches();
+        let live_in = live(&mut stretches, &effects);
+        let mut is_target = vec![false; self.insns.len() + 1];
+        for (_, to) in &self.jumps {
+            is_target[*to] = true;
+        }
+        for s in &stretches {
+            let jump = s.end - 1;
+            let ([Some(_), Some(taken)], false) = (s.next, is_target[s.end]) else { continue };
+            // What the instructions that stay behind the copy write, and what they touch.
+            let (mut written, mut touched) = (0, effects[jump].uses);
+            let mut sunk = Vec::new();
+            for i in (s.start..jump).rev() {
+                let (insn, e) = (self.insns[i], effects[i]);
+                let movable =
+                    is_copy(&insn) && written & e.uses == 0 && touched & e.defs == 0 && live_in[taken] & e.defs == 0;
+                if movable {
+                    sunk.push(i);
+                }
+                // What is sunk still comes after what stands before it.
+                written |= e.defs;
+                touched |= e.defs | e.uses;
+            }
+            if !sunk.is_empty() {
+                let stay = (s.start..s.end).filter(|i| !sunk.contains(i));
+                let order: Vec<usize> = stay.chain(sunk.iter().rev().copied()).collect();
+                let insns: Vec<Insn> = order.iter().map(|i| self.insns[*i]).collect();
+                self.insns[s.start..s.end].copy_from_slice(&insns);
+                origins[s.start..s.end].copy_from_slice(&order);
             }
         }
-        places.push(len);
-        self.insns.truncate(len);
+        let mut places = vec![0; origins.len()];
+        for (place, origin) in origins.iter().enumerate() {
+            places[*origin] = place;
+        }
+        // Targets are where stretches start, whatever stands there now.
+        self.jumps.iter_mut().for_each(|(at, _)| *at = places[*at]);
+        origins
+    }
+
+    /// Drops dead slots, and gives for each slot which one it was before.
+    fn compact(&mut self, dead: &[bool]) -> Vec<usize> {
+        let mut places = Vec::with_capacity(dead.len() + 1);
+        let mut origins = Vec::with_capacity(dead.len());
+        for (i, dead) in dead.iter().enumerate() {
+            places.push(origins.len());
+            if !dead {
+                self.insns[origins.len()] = self.insns[i];
+                origins.push(i);
+            }
+        }
+        places.push(origins.len());
+        self.insns.truncate(origins.len());
         for (at, to) in &mut self.jumps {
             (*at, *to) = (places[*at], places[*to]);
         }
-        places
+        self.calls.iter_mut().for_each(|(at, _)| *at = places[*at]);
+        origins
     }
 }
 
-/// Finds what is live at the end of each stretch.
-fn live(stretches: &mut [Stretch], effects: &[Effect]) {
+/// Finds what is live at the end of each stretch, and gives what is at its start.
+fn live(stretches: &mut [Stretch], effects: &[Effect]) -> Vec<RegSet> {
     let mut live_in = vec![0; stretches.len()];
     loop {
         let mut changed = false;
@@ -333,7 +384,7 @@ fn live(stretches: &mut [Stretch], effects: &[Effect]) {
             live_in[i] = into;
         }
         if !changed {
-            return;
+            return live_in;
         }
     }
 }

@@ -69,6 +69,7 @@ impl Lowering<'_> {
                 let a = self.need(source);
                 self.copy(dst, width, a);
             }
+            BinaryOp::Shl if self.shifted_flag(dst, width, a, n) => {}
             BinaryOp::Shl | BinaryOp::Lshr | BinaryOp::Ashr => {
                 let count = n as i32 & (i32::from(width.bits()) - 1);
                 let a = self.need_own(source);

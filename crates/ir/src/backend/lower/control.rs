@@ -226,6 +226,21 @@ impl Lowering<'_> {
         }
     }
 
+    /// Selects `flag << n` as `flag ? 1 << n : 0`.
+    pub(super) fn shifted_flag(&mut self, dst: VReg, width: Width, flag: Value, n: i64) -> bool {
+        let flag = self.resolve(flag);
+        let compares = matches!(self.def(flag), Some(InstData::Compare { .. }));
+        if !compares || self.uses[flag] > 1 || width == Width::W32 || !(0..31).contains(&n) {
+            return false;
+        }
+        let c = self.condition(flag);
+        let (set, clear) = (Choice::Imm(1 << n, Width::W64), Choice::Imm(0, Width::W64));
+        let (first, second) = if c.inverted { (clear, set) } else { (set, clear) };
+        let inst = c.on(self.inst(Op::Select { test: c.test, first, second }).early_def(dst));
+        self.push(inst);
+        true
+    }
+
     /// Selects `cond ? x op n : x`, or the other way round.
     fn select_if(&mut self, dst: VReg, cond: Value, a: Value, b: Value) -> bool {
         for (changed, x, holds) in [(a, b, true), (b, a, false)] {
