@@ -11,6 +11,7 @@
 mod actions;
 mod aggregate;
 mod decode;
+mod detach;
 mod error;
 mod events;
 mod maps;

@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use kernel::{
-    Attacher, Child, InterruptibleWriter, Link, LoadOptions, Loaded, Poll, Program, Ring, Signals, TestInput,
+    Attacher, Child, InterruptibleWriter, Link, LoadOptions, Loaded, MappedArray, Poll, Program, Ring, Signals,
+    TestInput,
 };
-use object::plan::{Attach, Plan, Probe};
+use object::plan::{Attach, Counter, Plan, Probe};
 use view::Output;
 
 use crate::actions::Actor;
+use crate::detach::Detaching;
 use crate::events::Events;
 use crate::maps::Selection;
 use crate::report::Report;
@@ -21,8 +23,8 @@ use crate::{Error, Options, Sink, Timings};
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// 0, or what the script gave to `exit()`.
-    pub exit_code: i32,
+    /// 0, or what the script gave to `exit()`; the low 8 bits, as processes have it.
+    pub exit_code: u8,
     /// Phases, those of [`Options::timings`] first.
     pub timings: Timings,
 }
@@ -45,7 +47,8 @@ const NOTIFY_ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
 /// # Errors
 /// The kernel refuses a map, a program or an attachment, or the output cannot be
 /// written. Nothing stays attached.
-pub fn run(plan: &Plan, options: Options) -> Result<Outcome, Error> {
+pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
+    let plan = &plan;
     let Options {
         encoding,
         output,
@@ -69,6 +72,7 @@ pub fn run(plan: &Plan, options: Options) -> Result<Outcome, Error> {
         Some(map) => Some(map.mmap()?),
         None => None,
     };
+    write_start(plan, counters.as_ref());
     let ring = match plan.ring.and_then(|index| loaded.map(index)) {
         Some(map) => Some(Ring::new(map)?),
         None => None,
@@ -88,9 +92,15 @@ pub fn run(plan: &Plan, options: Options) -> Result<Outcome, Error> {
         child.release()?;
     }
     session.wait_for_end(pid)?;
-    timings.time("detach", || drop(links));
-    session.finish(print_maps_on_exit, verbose)?;
-    let exit_code = session.actor.exit.unwrap_or(0);
+    let detaching = timings.time("detach", || {
+        let detaching = Detaching::start(links);
+        detaching.settle();
+        detaching
+    });
+    let finished = timings.time("finish", || session.finish(print_maps_on_exit, verbose));
+    timings.time("detach", || detaching.finish());
+    finished?;
+    let exit_code = session.actor.exit.unwrap_or(0) as u8;
     Ok(Outcome { exit_code, timings })
 }
 
@@ -283,6 +293,15 @@ impl Session<'_> {
             Some(error) => Err(Error::Output(error)),
             None => Ok(()),
         }
+    }
+}
+
+/// Tells programs when the session started, for `elapsed`.
+fn write_start(plan: &Plan, counters: Option<&MappedArray>) {
+    let Some(counters) = counters else { return };
+    let slots = plan.counter_meanings.iter().enumerate().filter(|(_, counter)| **counter == Counter::StartNs);
+    for (slot, _) in slots {
+        counters.write_u64(slot, kernel::clock::boot_ns());
     }
 }
 

@@ -154,7 +154,7 @@ fn run(plan: &Plan, change: impl FnOnce(&mut Options)) -> (Result<Outcome, Error
         ..Options::default()
     };
     change(&mut options);
-    let outcome = runtime::run(plan, options);
+    let outcome = runtime::run(plan.clone(), options);
     (outcome, output.text(), diagnostics.text())
 }
 
