@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use isa::uapi::{map_type, prog_type};
-use object::plan::{Action, Arg, Attach, Counter, Event, Layout, MapView, Plan, Probe, Sample};
+use object::plan::{Action, Arg, Attach, Counter, Event, Layout, MapView, Plan, Probe, Sample, Stack, StackMode};
 use object::{Code, Map, MapIndex, Object, Program, Relocation, RelocationKind, Source, SourceSpan};
 use runtime::{Error, Options, Outcome, Sink};
 use view::Encoding;
@@ -330,6 +330,41 @@ fn a_place_that_does_not_exist() {
     assert_eq!(output, "");
 }
 
+/// The stacks of this very process, while it runs BEGIN.
+fn stacks_have_symbols() {
+    const STACKS: u64 = 4;
+    let text = format!(
+        "r6 = r1\nr2 = MAP+{STACKS} ll\nr3 = 0\ncall bpf_get_stackid#27\n*(u64 *)(r10 - 24) = r0\n\
+         r1 = r6\nr2 = MAP+{STACKS} ll\nr3 = 256\ncall bpf_get_stackid#27\n*(u64 *)(r10 - 16) = r0\n\
+         call bpf_get_current_pid_tgid#14\nr0 >>= 32\n*(u64 *)(r10 - 8) = r0\n*(u64 *)(r10 - 32) = 0\n\
+         r1 = MAP+{RING} ll\nr2 = r10\nr2 += -32\nr3 = 32\nr4 = 0\ncall bpf_ringbuf_output#130\n{END}"
+    );
+    let stack = |mode, limit| Stack { mode, limit };
+    let args = vec![
+        Arg { layout: Layout::KStack(stack(StackMode::Bpftrace, 127)), offset: 0, tail: false },
+        Arg { layout: Layout::UStack(stack(StackMode::Perf, 127)), offset: 8, tail: false },
+    ];
+    let action = Action::Printf { format: "kernel:%suser:%s".to_string() };
+    let stacks = Event { action, fixed_size: 24, args, span: SourceSpan::default() };
+    let mut plan = plan(vec![program("begin", RAW, &text)], vec![(0, Attach::Begin)], vec![stacks]);
+    plan.object.maps.push(Map {
+        name: "stacks".to_string(),
+        map_type: map_type::STACK_TRACE,
+        key_size: 4,
+        value_size: 127 * 8,
+        max_entries: 64,
+        ..Map::default()
+    });
+    plan.stacks = Some(MapIndex(STACKS as u32));
+    let (outcome, output, _) = run(&plan, |_| ());
+    outcome.unwrap();
+    let (kernel, user) = output.split_once("user:\n").expect("both stacks");
+    assert!(kernel.contains("\n        __sys_bpf+"), "{output}");
+    assert!(user.contains(" syscall+"), "{output}");
+    let binary = std::env::current_exe().unwrap();
+    assert!(user.contains(&format!("({})", binary.display())), "{output}");
+}
+
 fn damaged_plans_are_refused() {
     let mut damaged = plan(vec![], vec![(7, Attach::Begin)], vec![]);
     assert!(matches!(run(&damaged, |_| ()).0, Err(Error::Plan(_))));
@@ -357,6 +392,7 @@ fn main() -> ExitCode {
         ("a_closed_output_ends_the_session_quietly", a_closed_output_ends_the_session_quietly),
         ("a_refusal_names_the_place_and_the_reason", a_refusal_names_the_place_and_the_reason),
         ("a_place_that_does_not_exist", a_place_that_does_not_exist),
+        ("stacks_have_symbols", stacks_have_symbols),
         ("damaged_plans_are_refused", damaged_plans_are_refused),
     ];
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
