@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let _ = bt::tracepoint_format::parse_format(text);
+    let _ = bt::parse_format(text);
 });

@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let _ = bt::usdt::parse_args(text, bt::arch::native());
+    let _ = bt::usdt::parse_args(text, bt::arch::Arch::native());
 });
