@@ -33,7 +33,16 @@ pub(super) enum Content {
     /// A pointer.
     Pointer(Value),
     Fill(u8),
+    /// What the slot at this address holds now, as long as neither changes.
+    Copy(Slot, i64),
+    /// The name of the current task, which stays the same during a run.
+    Comm,
 }
+
+/// `TASK_COMM_LEN`.
+pub(super) const COMM_BYTES: u32 = 16;
+/// Copies of copies that are followed.
+const MAX_COPIES: u32 = 4;
 
 /// Where a byte of memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +50,9 @@ enum Byte {
     Number(u8),
     /// A byte of a value, from the lowest.
     Of(Value, u32),
+    Comm(u32),
+    /// What stands there now, whatever it is.
+    At(Slot, i64),
 }
 
 /// A call of `map_lookup_elem` that still holds.
@@ -119,8 +131,11 @@ impl Memory {
         match outside {
             Outside::Everything => {
                 self.lookups.clear();
-                self.known.retain(|known| match known.address.base {
-                    Base::Slot(slot) => !addresses.is_captured(slot),
+                self.known.retain(|known| match (known.address.base, known.content) {
+                    (Base::Slot(slot), Content::Copy(of, _)) => {
+                        !addresses.is_captured(slot) && !addresses.is_captured(of)
+                    }
+                    (Base::Slot(slot), _) => !addresses.is_captured(slot),
                     _ => false,
                 });
             }
@@ -146,10 +161,53 @@ impl Memory {
         });
     }
 
+    /// Takes in what an instruction other than a store leaves in memory.
+    pub fn learn(&mut self, context: &Context<'_>, inst: Inst) {
+        let Context { func, addresses, .. } = *context;
+        let at = |ptr: Value, offset: i32| {
+            let address = addresses.of(ptr)?;
+            let offset = address.offset?.checked_add(i64::from(offset))?;
+            Some(Address { offset: Some(offset), ..address })
+        };
+        let known = match &func.insts[inst] {
+            InstData::MemCopy { dst, dst_offset, src, src_offset, len } => {
+                let (Some(to), Some(from)) = (at(*dst, *dst_offset), at(*src, *src_offset)) else { return };
+                match (from.base, from.offset) {
+                    (Base::Slot(slot), Some(start)) if to.base != from.base => {
+                        Known { address: to, bytes: *len, content: Content::Copy(slot, start) }
+                    }
+                    _ => return,
+                }
+            }
+            InstData::CallHelper { helper: helper::get_current_comm, args } => {
+                let &[to, len] = args.as_slice() else { return };
+                match at(to, 0) {
+                    Some(address) if func.constant(len) == Some(i64::from(COMM_BYTES)) => {
+                        Known { address, bytes: COMM_BYTES, content: Content::Comm }
+                    }
+                    _ => return,
+                }
+            }
+            _ => return,
+        };
+        self.remember(known);
+    }
+
     /// Forgets a place; of a fill, what lies around it stays known.
     fn overwrite(&mut self, context: &Context<'_>, place: Place) {
         let mut rest = Vec::new();
+        let hits = |slot: Slot, start: i64, bytes: i64| {
+            let read = Place { base: Base::Slot(slot), range: Some((start, bytes)) };
+            context.addresses.may_alias(context.func, read, place)
+        };
+        self.lookups
+            .retain(|lookup| !lookup.key.iter().any(|byte| matches!(*byte, Byte::At(slot, at) if hits(slot, at, 1))));
         self.known.retain(|known| {
+            if let Content::Copy(slot, start) = known.content
+                && hits(slot, start, i64::from(known.bytes))
+            {
+                return false;
+            }
             if !context.addresses.may_alias(context.func, known.place(), place) {
                 return true;
             }
@@ -164,21 +222,48 @@ impl Memory {
         rest.into_iter().for_each(|known| self.remember(known));
     }
 
-    /// Where each byte of a place comes from, if all are known.
+    /// Where each byte of a place comes from, if that can be said.
     fn bytes(&self, func: &Function, base: Base, start: i64, len: u32) -> Option<Vec<Byte>> {
         if len > MAX_COMPARED {
             return None;
         }
         let mut bytes = Vec::with_capacity(len as usize);
-        while bytes.len() < len as usize {
-            let at = start + bytes.len() as i64;
-            let mut entries = self.known.iter().filter(|known| known.address.base == base);
-            let known = entries.find(|known| known.start() <= at && at < known.end())?;
-            let left = len - bytes.len() as u32;
-            let count = (known.end() - at).min(i64::from(left)) as u32;
-            let first = (at - known.start()) as u32;
+        self.append_bytes(func, base, start, len, MAX_COPIES, &mut bytes).then_some(bytes)
+    }
+
+    fn append_bytes(
+        &self,
+        func: &Function,
+        base: Base,
+        start: i64,
+        len: u32,
+        copies: u32,
+        bytes: &mut Vec<Byte>,
+    ) -> bool {
+        let end = start + i64::from(len);
+        let mut at = start;
+        while at < end {
+            let known = self.known.iter().find(|known| {
+                let is_there = known.address.base == base && known.start() <= at && at < known.end();
+                is_there && (copies > 0 || !matches!(known.content, Content::Copy(..)))
+            });
+            let Some(known) = known else {
+                let Base::Slot(slot) = base else { return false };
+                bytes.push(Byte::At(slot, at));
+                at += 1;
+                continue;
+            };
+            let next = known.end().min(end);
+            let (first, count) = ((at - known.start()) as u32, (next - at) as u32);
             match known.content {
                 Content::Fill(byte) => bytes.extend((0..count).map(|_| Byte::Number(byte))),
+                Content::Comm => bytes.extend((first..first + count).map(Byte::Comm)),
+                Content::Copy(slot, from) => {
+                    let from = from + i64::from(first);
+                    if !self.append_bytes(func, Base::Slot(slot), from, count, copies - 1, bytes) {
+                        return false;
+                    }
+                }
                 Content::Value { value, .. } | Content::Pointer(value) => match func.constant(value) {
                     Some(n) => {
                         let n = if func.ty(value) == Type::I32 { i64::from(n as u32) } else { n };
@@ -188,8 +273,17 @@ impl Memory {
                     None => bytes.extend((first..first + count).map(|i| Byte::Of(value, i))),
                 },
             }
+            at = next;
         }
-        Some(bytes)
+        true
+    }
+
+    /// The address that holds the same as `bytes` at `address`, if that is a copy.
+    pub fn original(&self, address: Address, bytes: u32) -> Option<Address> {
+        let known = self.known.iter().find(|known| known.contains(address, bytes))?;
+        let Content::Copy(slot, start) = known.content else { return None };
+        let offset = start + (address.offset? - known.start());
+        Some(Address { base: Base::Slot(slot), offset: Some(offset) })
     }
 
     /// The result of an earlier lookup of the same key in the same map. Else this
@@ -227,10 +321,18 @@ impl Memory {
             let mut others: Vec<Slot> = self
                 .known
                 .iter()
-                .filter_map(|known| match known.address.base {
-                    Base::Slot(other) if other < slot => Some(other),
-                    _ => None,
+                .flat_map(|known| {
+                    let holder = match known.address.base {
+                        Base::Slot(other) => Some(other),
+                        _ => None,
+                    };
+                    let original = match known.content {
+                        Content::Copy(other, _) => Some(other),
+                        _ => None,
+                    };
+                    holder.into_iter().chain(original)
                 })
+                .filter(|other| *other < slot)
                 .collect();
             if others.is_empty() {
                 continue;

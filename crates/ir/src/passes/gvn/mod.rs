@@ -178,7 +178,12 @@ impl Gvn<'_> {
             InstData::Load { mem, ptr, offset } => {
                 let Some(address) = self.address(ptr, offset) else { return false };
                 let Some(result) = self.func.results[inst] else { return false };
-                if let Some(value) = self.loaded(memory, address, mem, self.func.ty(result), inst, out) {
+                let ty = self.func.ty(result);
+                let mut value = self.loaded(memory, address, mem, ty, inst, out);
+                if let (None, Some(original)) = (value, memory.original(address, mem.bytes())) {
+                    value = self.loaded(memory, original, mem, ty, inst, out);
+                }
+                if let Some(value) = value {
                     self.replaced.set(result, value);
                     return true;
                 }
@@ -208,6 +213,7 @@ impl Gvn<'_> {
                     Content::Value { value: v, .. } | Content::Pointer(v) => {
                         v == value && Some(known.address) == address && known.bytes == mem.bytes()
                     }
+                    Content::Copy(..) | Content::Comm => false,
                     Content::Fill(byte) => {
                         address.is_some_and(|a| known.contains(a, mem.bytes()))
                             && self
@@ -245,10 +251,12 @@ impl Gvn<'_> {
                     return true;
                 }
                 memory.clobber(&self.context(), inst);
+                memory.learn(&self.context(), inst);
                 false
             }
             _ => {
                 memory.clobber(&self.context(), inst);
+                memory.learn(&self.context(), inst);
                 false
             }
         }
