@@ -45,6 +45,10 @@ pub struct Context {
     pub probe_name: Option<String>,
     /// Longest of the names in bytes.
     pub longest_name: u32,
+    /// Arguments are registers of a system call: addresses in them are the user's.
+    pub syscall: bool,
+    /// What the context of an iterator is.
+    pub iter_struct: Option<StructId>,
     /// The function's name, where it is known when compiling.
     pub function: Option<String>,
     /// The traced binary of a user probe.
@@ -124,6 +128,8 @@ impl Context {
             user: false,
             probe_name: None,
             longest_name: 0,
+            syscall: false,
+            iter_struct: None,
             function: None,
             binary: None,
             typed: false,

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use object::plan::{Action, Stack};
+use object::plan::Action;
 
 use crate::ast::Span;
 use crate::catalog::Member;
@@ -34,7 +34,6 @@ pub struct Map {
     pub value: Type,
     /// From `let @m = kind(n)`.
     pub declared: Option<Declared>,
-    pub span: Span,
 }
 
 /// Kind and size of a map as declared; numbers of `isa::uapi::map_type`.
@@ -47,8 +46,6 @@ pub struct Declared {
 /// One probe body for one kind of context.
 #[derive(Debug)]
 pub struct Program {
-    /// Index into the script's resolved programs (where it attaches).
-    pub site: usize,
     pub predicate: Option<Expr>,
     pub body: Block,
     pub variables: Vec<Variable>,
@@ -183,8 +180,8 @@ pub enum ExprKind {
     ReadBuffer { pointer: Box<Expr>, len: Box<Expr> },
     /// Index of the first occurrence of a literal in a string is not asked, only whether there is one.
     Contains { haystack: Box<Expr>, needle: Box<Expr> },
-    KStack(Stack),
-    UStack(Stack),
+    KStack,
+    UStack,
     USym(Box<Expr>),
     /// Address family if known; the address as an integer (IPv4) or a place of 4 or 16 bytes.
     Ntop { family: Option<Box<Expr>>, address: Box<Expr> },

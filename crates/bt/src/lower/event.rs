@@ -109,8 +109,8 @@ impl Lowering<'_, '_, '_> {
 
     fn scalar_argument(&mut self, e: &Expr) -> Value {
         match &e.kind {
-            ExprKind::UStack(_) => self.stack_id(true),
-            ExprKind::KStack(_) => self.stack_id(false),
+            ExprKind::UStack => self.stack_id(true),
+            ExprKind::KStack => self.stack_id(false),
             _ => self.scalar(e),
         }
     }

@@ -108,7 +108,7 @@ impl Lowering<'_, '_, '_> {
                 let step = if *increment { i64::from(*stride) } else { -i64::from(*stride) };
                 self.step(target, step, *prefix, &e.ty)
             }
-            ExprKind::KStack(_) => self.stack_id(false),
+            ExprKind::KStack => self.stack_id(false),
             ExprKind::Register { offset } => {
                 let ctx = self.context_pointer();
                 self.b.load(ir::MemType::U64, ctx, *offset as i32)
@@ -136,7 +136,7 @@ impl Lowering<'_, '_, '_> {
             | ExprKind::Tuple(_)
             | ExprKind::ReadString { .. }
             | ExprKind::ReadBuffer { .. }
-            | ExprKind::UStack(_)
+            | ExprKind::UStack
             | ExprKind::USym(_)
             | ExprKind::Ntop { .. }
             | ExprKind::Macaddr(_) => {

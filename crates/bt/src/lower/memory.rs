@@ -1,6 +1,6 @@
 //! Values into memory: keys, map values, variables, events.
 
-use ir::{BinaryOp, Cond, MemType, Space, Type as IrType, UnaryOp, Value};
+use ir::{BinaryOp, Cond, MemType, Space, Type as IrType, Value};
 
 use super::place::Place;
 use super::Lowering;
@@ -35,7 +35,7 @@ impl Lowering<'_, '_, '_> {
             Type::Buf { .. } => self.write_buffer(e, dst, offset, size),
             Type::Struct(_) | Type::Array { .. } => self.write_object(e, ty, dst, offset, size),
             Type::UStack(_) => match &e.kind {
-                ExprKind::UStack(_) => {
+                ExprKind::UStack => {
                     let id = self.stack_id(true);
                     self.b.store(MemType::U64, dst, offset, id);
                     let pid = self.builtin(Builtin::Pid, &Type::U32);
@@ -296,10 +296,5 @@ impl Lowering<'_, '_, '_> {
         let fits = self.b.compare_imm(Cond::Ule, len, i64::from(most));
         let most = self.b.iconst(i64::from(most));
         self.b.select(fits, len, most)
-    }
-
-    /// The low byte of a value as an address-free integer.
-    pub(super) fn byte(&mut self, v: Value) -> Value {
-        self.b.unary(UnaryOp::Zext8, v)
     }
 }

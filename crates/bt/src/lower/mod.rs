@@ -27,7 +27,7 @@ use crate::storage;
 use crate::types::*;
 use crate::{Feature, Options};
 
-use place::{Operand, VarPlace};
+use place::VarPlace;
 
 /// `BPF_F_NO_PREALLOC`, `BPF_F_MMAPABLE`, `BPF_F_RDONLY_PROG` of `include/uapi/linux/bpf.h`.
 const F_NO_PREALLOC: u32 = 1;

@@ -89,7 +89,8 @@ impl Analyzer<'_> {
                     _ if context.registers => "pt_regs",
                     _ => "",
                 };
-                let to = self.catalog.find_struct(name, false).map_or(Type::Void, Type::Struct);
+                let known = context.iter_struct.or_else(|| self.catalog.find_struct(name, false));
+                let to = known.map_or(Type::Void, Type::Struct);
                 simple(Builtin::Ctx, Type::pointer(to, AddressSpace::Kernel))
             }
             "retval" => Some(match &context.retval {
@@ -211,8 +212,8 @@ impl Analyzer<'_> {
         }
         let user = name == "ustack";
         let (kind, ty) = match user {
-            true => (ExprKind::UStack(stack), Type::UStack(stack)),
-            false => (ExprKind::KStack(stack), Type::KStack(stack)),
+            true => (ExprKind::UStack, Type::UStack(stack)),
+            false => (ExprKind::KStack, Type::KStack(stack)),
         };
         Some(Expr { kind, ty, span })
     }

@@ -1,6 +1,6 @@
 //! Members of structs and tuples, elements of arrays, what pointers point to.
 
-use super::{Analyzer, Binding};
+use super::Analyzer;
 use crate::ast::{self, Span};
 use crate::catalog::Member;
 use crate::hir::{Expr, ExprKind};
@@ -175,11 +175,6 @@ impl Analyzer<'_> {
             }
         };
         Some(as_text(Expr { kind: ExprKind::Deref(Box::new(of)), ty, span }))
-    }
-
-    /// The variable and map of a loop's element, for `$kv.0` and `$kv.1`.
-    pub(super) fn is_element(&mut self, name: &str) -> bool {
-        matches!(self.lookup(name), Some(Binding::Element { .. }))
     }
 }
 

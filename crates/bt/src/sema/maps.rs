@@ -199,7 +199,6 @@ impl Analyzer<'_> {
                 key: (info.keyed == Some(true)).then(|| info.key.clone()),
                 value: info.value.clone(),
                 declared: info.declared,
-                span: info.span,
             });
         }
         maps

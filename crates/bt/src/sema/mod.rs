@@ -37,13 +37,10 @@ const MAX_DEPTH: u32 = 400;
 pub struct Site<'a> {
     pub probe: &'a ast::Probe,
     pub context: &'a Context,
-    /// The full name of the probe, if all attachments of the program have the same.
-    pub single: bool,
 }
 
 /// The typed tree of all programs, with warnings; or errors (and warnings).
 pub fn analyze(
-    text: &str,
     decls: &[&ast::MapDecl],
     sites: &[Site<'_>],
     catalog: &Catalog<'_>,
@@ -51,7 +48,6 @@ pub fn analyze(
 ) -> Result<(hir::Script, Vec<Diagnostic>), Vec<Diagnostic>> {
     let Some(first) = sites.first() else { return Ok((hir::Script::default(), Vec::new())) };
     let mut analyzer = Analyzer {
-        text,
         catalog,
         options,
         maps: Vec::new(),
@@ -82,7 +78,6 @@ pub fn analyze(
 }
 
 pub(crate) struct Analyzer<'a> {
-    text: &'a str,
     catalog: &'a Catalog<'a>,
     options: &'a Options,
     maps: Vec<MapInfo>,
@@ -157,7 +152,7 @@ impl<'a> Analyzer<'a> {
                 self.changed = true;
             }
         }
-        hir::Program { site: index, predicate, body, variables }
+        hir::Program { predicate, body, variables }
     }
 
     fn hoisted_names(&self, site: usize) -> Vec<String> {
@@ -196,11 +191,6 @@ impl<'a> Analyzer<'a> {
 
     fn name_of(&self, ty: &Type) -> String {
         self.catalog.type_name(ty)
-    }
-
-    /// The script's text at a span.
-    fn source(&self, span: Span) -> &'a str {
-        self.text.get(span.start as usize..span.end as usize).unwrap_or("")
     }
 
     fn new_variable(&mut self, name: &str) -> hir::VarId {
