@@ -40,7 +40,7 @@ fn run(module: &Module) -> Result<(u64, Vec<u8>), EvalError> {
 }
 
 fn shape(seed: u64) -> Shape {
-    Shape { size: 10 + (seed % 13) as usize * 12, helpers: seed % 2 == 0, calls: seed % 5 == 0 }
+    Shape { size: 10 + (seed % 13) as usize * 12, helpers: seed.is_multiple_of(2), calls: seed.is_multiple_of(5) }
 }
 
 #[test]

@@ -144,21 +144,17 @@ impl Draft {
         for (i, insn) in self.insns.iter().enumerate() {
             starts[i + 1] |= insn.code == isa::EXIT;
         }
-        // The stretch that each start begins.
+        starts[len] = true;
+        // The stretch that begins at each start; so the one before ends there.
         let mut index = vec![0; len + 1];
-        let mut count = 0;
-        for (i, start) in starts.iter().enumerate() {
-            if *start {
-                index[i] = count;
-                count += 1;
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for (at, _) in starts.iter().enumerate().filter(|(_, start)| **start) {
+            if let Some(last) = stretches.last_mut() {
+                last.end = at;
             }
-        }
-        let mut stretches = Vec::with_capacity(count);
-        let mut start = 0;
-        for end in 1..=len {
-            if end == len || starts[end] {
-                stretches.push(Stretch { start, end, next: [None; 2], live_out: 0 });
-                start = end;
+            index[at] = stretches.len();
+            if at < len {
+                stretches.push(Stretch { start: at, end: len, next: [None; 2], live_out: 0 });
             }
         }
         for s in &mut stretches {
@@ -168,11 +164,7 @@ impl Draft {
             }
         }
         for &(at, to) in &self.jumps {
-            if let Some(s) = stretches.iter_mut().find(|s| s.end == at + 1)
-                && to < len
-            {
-                s.next[1] = Some(index[to]);
-            }
+            stretches[index[at + 1] - 1].next[1] = Some(index[to]).filter(|_| to < len);
         }
         stretches
     }
@@ -242,9 +234,8 @@ impl Draft {
                 && a.0 < 10
                 && let Some(from) = self.start_of_value(s, i, a, b, effects, dead)
             {
-                for j in from..i {
-                    let insn = &mut self.insns[j];
-                    if effects[j] == Effect::default() {
+                for (insn, effect_of) in self.insns[from..i].iter_mut().zip(&mut effects[from..i]) {
+                    if *effect_of == Effect::default() {
                         continue; // the second slot of a wide load
                     }
                     let renamed = |reg: Reg| if reg == a { b } else { reg };
@@ -259,7 +250,7 @@ impl Draft {
                     let src = if uses_src { src } else { insn.src() };
                     insn.regs = dst.0 | src.0 << 4;
                     if insn.code != isa::CALL {
-                        effects[j] = effect(insn, 0);
+                        *effect_of = effect(insn, 0);
                     }
                 }
                 dead[i] = true;
