@@ -85,7 +85,7 @@ impl<'p> Actor<'p> {
             Action::PrintMap { map } => {
                 let mut fields = prepared.fields(record);
                 let mut number = || fields.next().map_or(0, |field| u64_at(field.bytes, 0));
-                let selection = Selection { top: number(), div: number() };
+                let selection = Selection { unset: true, top: number(), div: number() };
                 self.print_map(*map as usize, selection);
             }
             Action::ClearMap { map } => {

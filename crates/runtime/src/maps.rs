@@ -9,9 +9,11 @@ use view::{Entry, Order, Value};
 use crate::aggregate;
 use crate::decode::{Resolve, decode, u64_at};
 
-/// What `print(@map, top, div)` asks for. The default is all of it, undivided.
+/// What `print(@map, top, div)` asks for. The default is all that was set, undivided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
+    /// Show a single value that was never set, as zero; histograms have none.
+    pub unset: bool,
     /// Only the last so many entries of the sorted map; 0 is all.
     pub top: u64,
     /// Values are divided by this; 0 is 1.
@@ -27,8 +29,10 @@ pub fn read(
     selection: Selection,
     names: &mut dyn Resolve,
 ) -> Result<Vec<Entry>, kernel::Error> {
+    let histogram = matches!(view.value, Layout::Hist { .. } | Layout::Lhist { .. });
     if let (Some(flag), Some(counters)) = (view.set_flag, counters)
         && counters.read_u64(flag as usize).unwrap_or(0) == 0
+        && (histogram || !selection.unset)
     {
         return Ok(Vec::new());
     }

@@ -7,27 +7,33 @@ use kernel::MappedArray;
 use object::plan::{Counter, Plan};
 use object::{Object, SourceSpan};
 
-/// At most so often it is looked whether events were lost, while events come.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// So often it is looked whether anything was lost.
+pub const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Watches the counters that programs add to.
 pub struct Report {
     lost_so_far: u64,
     looked: Instant,
-    told: Vec<bool>,
+    /// How often what each slot counts had happened when the user was last told.
+    told: Vec<u64>,
 }
 
 impl Report {
     pub fn new(plan: &Plan) -> Report {
-        Report { lost_so_far: 0, looked: Instant::now(), told: vec![false; plan.counter_meanings.len()] }
+        Report { lost_so_far: 0, looked: Instant::now(), told: vec![0; plan.counter_meanings.len()] }
     }
 
-    /// Events lost since the last call; looks once a second unless `now`.
-    pub fn newly_lost(&mut self, plan: &Plan, counters: Option<&MappedArray>, now: bool) -> u64 {
-        if !now && self.looked.elapsed() < INTERVAL {
-            return 0;
+    /// Whether it is time to look again; then the next time is a second later.
+    pub fn is_due(&mut self) -> bool {
+        let due = self.looked.elapsed() >= INTERVAL;
+        if due {
+            self.looked = Instant::now();
         }
-        self.looked = Instant::now();
+        due
+    }
+
+    /// Events lost since the last call.
+    pub fn newly_lost(&mut self, plan: &Plan, counters: Option<&MappedArray>) -> u64 {
         let Some(counters) = counters else { return 0 };
         let slots = plan.counter_meanings.iter().enumerate().filter(|(_, c)| **c == Counter::LostEvents);
         let lost: u64 = slots.filter_map(|(slot, _)| counters.read_u64(slot)).sum();
@@ -36,38 +42,47 @@ impl Report {
         new
     }
 
-    /// Warns of everything else that was counted, each once. `verbose`: also of
-    /// failed reads, which scripts may expect.
-    pub fn warn(&mut self, plan: &Plan, counters: Option<&MappedArray>, verbose: bool, out: &mut dyn Write) {
+    /// Warns of everything else that was counted: when it first happens, and at the end how often it
+    /// has. Of failed reads, which scripts may expect, only if `verbose`.
+    pub fn warn(&mut self, plan: &Plan, counters: Option<&MappedArray>, when: When, out: &mut dyn Write) {
         let Some(counters) = counters else { return };
-        for (slot, counter) in plan.counter_meanings.iter().enumerate() {
+        for ((slot, counter), told) in plan.counter_meanings.iter().enumerate().zip(&mut self.told) {
             let count = counters.read_u64(slot).unwrap_or(0);
-            if count == 0 || self.told.get(slot).copied().unwrap_or(true) {
+            if count == *told || (!when.at_end && *told != 0) {
                 continue;
             }
+            let times = if when.at_end { format!(" ({count} times)") } else { String::new() };
             let warning = match counter {
                 Counter::LostEvents | Counter::StartNs | Counter::MapSet { .. } => continue,
-                Counter::FailedReads { .. } if !verbose => continue,
+                Counter::FailedReads { .. } if !when.verbose => continue,
                 Counter::MapFull { map, helper, span } => {
                     let name = plan.object.maps.get(map.0 as usize).map_or("", |map| map.name.as_str());
                     format!(
-                        "{}WARNING: Map full; can't update element: {name} ({helper}, {count} times). Increase max_map_keys.",
+                        "{}WARNING: Map full; can't update element of {name}{times}. Increase max_map_keys.\n\
+                         Additional Info - helper: {helper}",
                         place(&plan.object, *span)
                     )
                 }
                 Counter::TruncatedStrings => {
-                    format!("WARNING: {count} strings were longer than max_strlen and cut. Increase max_strlen.")
+                    format!("WARNING: Strings longer than max_strlen were cut{times}. Increase max_strlen.")
                 }
-                Counter::LostStacks => format!("WARNING: {count} stacks could not be stored."),
+                Counter::LostStacks => format!("WARNING: Stacks could not be stored{times}."),
                 Counter::FailedReads { helper, span } => {
-                    format!("{}WARNING: {count} reads of memory failed ({helper}).", place(&plan.object, *span))
+                    format!("{}WARNING: Memory could not be read ({helper}){times}.", place(&plan.object, *span))
                 }
             };
-            self.told[slot] = true;
+            *told = count;
             // A diagnostic that cannot be written has nobody to miss it.
             let _ = writeln!(out, "{warning}");
         }
     }
+}
+
+/// When and how much a report warns.
+#[derive(Clone, Copy, Debug)]
+pub struct When {
+    pub at_end: bool,
+    pub verbose: bool,
 }
 
 /// `file:line:column-column: ` of a place in the script, as diagnostics start; empty if there is no such place.

@@ -17,7 +17,7 @@ use crate::actions::Actor;
 use crate::detach::Detaching;
 use crate::events::Events;
 use crate::maps::Selection;
-use crate::report::Report;
+use crate::report::{self, Report, When};
 use crate::{Error, Options, Sink, Timings};
 
 /// How a session ended.
@@ -82,8 +82,18 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
     let output = Output::new(encoding, writer);
     let mut actor = Actor::new(plan, events, &loaded.maps, counters.as_ref(), output, diagnostics);
     actor.max_cat_bytes = max_cat_bytes;
-    let mut session =
-        Session { plan, loaded: &loaded, actor, ring, signals, report: Report::new(plan), child, eager, interrupted };
+    let mut session = Session {
+        plan,
+        loaded: &loaded,
+        actor,
+        ring,
+        signals,
+        report: Report::new(plan),
+        child,
+        eager,
+        verbose,
+        interrupted,
+    };
 
     timings.time("begin", || session.run_probes(|attach| *attach == Attach::Begin))?;
     let links = timings.time("attach", || session.attach_all())?;
@@ -97,7 +107,7 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
         detaching.settle();
         detaching
     });
-    let finished = timings.time("finish", || session.finish(print_maps_on_exit, verbose));
+    let finished = timings.time("finish", || session.finish(print_maps_on_exit));
     timings.time("detach", || detaching.finish());
     finished?;
     let exit_code = session.actor.exit.unwrap_or(0) as u8;
@@ -114,6 +124,7 @@ struct Session<'p> {
     child: Option<Child>,
     /// Output is watched by someone: written out after every batch, not only when the ring is empty.
     eager: bool,
+    verbose: bool,
     /// SIGINT or SIGTERM came. Shared with the writer of the output.
     interrupted: Rc<Cell<bool>>,
 }
@@ -206,7 +217,9 @@ impl Session<'_> {
         let mut ended = pid.is_some() && watched.is_none();
         let mut ready = Vec::new();
         while !ended && self.goes_on() {
-            poll.wait(None, &mut ready).map_err(failed)?;
+            // Counters are looked at even if the script sends no events.
+            let timeout = self.actor.counters.map(|_| report::INTERVAL);
+            poll.wait(timeout, &mut ready).map_err(failed)?;
             self.take_signals()?;
             self.handle_batch();
             ended = ready.contains(&token::PROCESS);
@@ -238,13 +251,14 @@ impl Session<'_> {
 
     /// Handles the records that wait, at most [`BATCH`].
     fn handle_batch(&mut self) {
-        let Some(ring) = &mut self.ring else { return };
-        let actor = &mut self.actor;
-        let count = ring.drain(BATCH, |record| actor.handle(record));
-        if self.eager || count < BATCH {
-            self.actor.output.flush();
+        if let Some(ring) = &mut self.ring {
+            let actor = &mut self.actor;
+            let count = ring.drain(BATCH, |record| actor.handle(record));
+            if self.eager || count < BATCH {
+                self.actor.output.flush();
+            }
         }
-        self.tell_lost(false);
+        self.tell_losses(false);
     }
 
     /// Handles all records that wait, until `deadline` or another signal.
@@ -261,16 +275,22 @@ impl Session<'_> {
         self.actor.output.flush();
     }
 
-    fn tell_lost(&mut self, now: bool) {
-        let lost = self.report.newly_lost(self.plan, self.actor.counters, now);
+    /// Says what was lost or cut: once a second while the session runs, and at its end.
+    fn tell_losses(&mut self, at_end: bool) {
+        if !at_end && !self.report.is_due() {
+            return;
+        }
+        let lost = self.report.newly_lost(self.plan, self.actor.counters);
         if lost > 0 {
             self.actor.output.lost_events(lost);
             self.actor.diagnose(&format!("Lost {lost} events"));
         }
+        let when = When { at_end, verbose: self.verbose };
+        self.report.warn(self.plan, self.actor.counters, when, &mut self.actor.diagnostics);
     }
 
     /// What is left to do once nothing is attached any more.
-    fn finish(&mut self, print_maps: bool, verbose: bool) -> Result<(), Error> {
+    fn finish(&mut self, print_maps: bool) -> Result<(), Error> {
         self.drain(Instant::now() + LAST_DRAIN);
         let exit = self.actor.exit;
         self.run_probes(|attach| *attach == Attach::End)?;
@@ -284,9 +304,7 @@ impl Session<'_> {
             }
         }
         self.actor.output.flush();
-        self.tell_lost(true);
-        let counters = self.actor.counters;
-        self.report.warn(self.plan, counters, verbose, &mut self.actor.diagnostics);
+        self.tell_losses(true);
         match self.actor.output.take_error() {
             // The reader stood still and the user asked for the end.
             Some(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),

@@ -50,11 +50,7 @@ impl Symbols {
             let symbolizer = self
                 .user
                 .get_or_insert_with(|| Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).build());
-            let source = Source::Process(Process {
-                // Files are opened by the path that the process knows, through its root.
-                map_files: false,
-                ..Process::new(Pid::from(pid))
-            });
+            let source = Source::Process(Process::new(Pid::from(pid)));
             let found = symbolizer.symbolize(&source, Input::AbsAddr(&unknown));
             for (i, &address) in unknown.iter().enumerate() {
                 let symbolized = found.as_ref().ok().and_then(|found| found.get(i));
