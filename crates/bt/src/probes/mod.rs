@@ -206,10 +206,9 @@ fn resolve_clause(
         }
     }
     if resolved.is_empty() && !failed && missing == MissingProbes::Error {
-        diagnostics.push(
-            Diagnostic::error(probe.span, "Probe has no valid attach points.")
-                .with_hint("If this is expected, set the 'missing_probes' config variable to 'warn'."),
-        );
+        let message = "Probe has no valid attach points. \
+                       If this is expected, set the 'missing_probes' config variable to 'warn'.";
+        diagnostics.push(Diagnostic::error(probe.span, message));
     }
     resolved
 }

@@ -86,7 +86,7 @@ fn messages() {
         ),
         (
             "tracepoint:sched:zzz*",
-            "Probe has no valid attach points. | If this is expected, set the 'missing_probes' config variable to 'warn'.",
+            "Probe has no valid attach points. If this is expected, set the 'missing_probes' config variable to 'warn'.",
         ),
         ("u:libc:maloc", "No matches for uprobe /lib/libc.so.6:maloc. | Did you mean malloc?"),
         ("u:/nonexist:x", "uprobe target file '/nonexist' does not exist or is not executable"),
