@@ -30,11 +30,15 @@ impl Case {
     }
 }
 
-fn cases() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/asm");
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(!paths.is_empty());
+    paths
+}
+
+fn cases() -> Vec<Case> {
     let case = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
         let (input, expected) = text.split_once(DIVIDER).unwrap_or((&text, ""));
@@ -47,7 +51,7 @@ fn cases() -> Vec<Case> {
             path,
         }
     };
-    paths.into_iter().map(case).collect()
+    files("asm").into_iter().map(case).collect()
 }
 
 /// `5.13: …`
@@ -89,4 +93,52 @@ fn modules_load() {
         }
     }
     assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+/// `tests/asm_errors/*.ir` name the error in the first line, the instruction set
+/// in the second.
+#[test]
+fn impossible_modules_are_refused_with_the_reason() {
+    let mut wrong = Vec::new();
+    for path in files("asm_errors") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let line = |prefix| text.lines().find_map(|line| line.strip_prefix(prefix)).unwrap_or_default();
+        let module = ir::parse_module(&text).unwrap_or_else(|e| panic!("{}:{e}", path.display()));
+        let options = ir::Options { isa: line("; isa ").parse().unwrap(), optimize: false };
+        let found = ir::generate(&module, &options).map_or_else(|e| e.to_string(), |_| "no error".to_owned());
+        if found != line("; error: ") {
+            wrong.push(format!("{}\n  found {found}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Jumps over more than 32767 instructions need instruction set v4.
+#[test]
+fn long_functions_need_long_jumps() {
+    let mut module = ir::parse_module(
+        "map0 = map \"state\" type array key 4 value 8 entries 1\n\
+         function fn0 \"long\" program \"socket\" type socket_filter {\n\
+         block0(v0: ptr<ctx>):\n    v1 = load u32 v0+0\n    branch v1, block1, block2\n\
+         block1:\n    jump block2\nblock2:\n    return v1\n}\n",
+    )
+    .unwrap();
+    let func = &mut module.funcs[ir::Func::from_u32(0)];
+    let (then, end) = (func.layout[1], func.layout[2]);
+    func.blocks[then].insts.clear();
+    let mut b = ir::Builder::new(func);
+    b.switch_to(then);
+    let state = b.map_value_addr(ir::Map::from_u32(0), 0);
+    for _ in 0..12_000 {
+        let old = b.load(ir::MemType::U64, state, 0);
+        let new = b.binary_imm(ir::BinaryOp::Mul, old, 3);
+        b.store(ir::MemType::U64, state, 0, new);
+    }
+    b.jump(end, &[]);
+    let generate = |isa| ir::generate(&module, &ir::Options { isa, optimize: false });
+    assert!(matches!(generate(3), Err(ir::Error::FunctionTooLong { .. })));
+    let object = generate(4).unwrap();
+    if kernel_run::missing().is_none() && kernel_run::newest_isa() >= 4 {
+        kernel::Loaded::new(&object, kernel::LoadOptions::default()).unwrap();
+    }
 }

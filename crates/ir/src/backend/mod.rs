@@ -6,6 +6,7 @@ mod frame;
 mod lower;
 mod machine;
 mod peephole;
+mod unshare;
 
 use cranelift_entity::{EntityRef, PrimaryMap, SecondaryMap};
 use isa::uapi::map_type;
@@ -82,11 +83,18 @@ pub fn compile(mut module: Module, options: &Options) -> Result<Object, Error> {
 
 /// Generates the code of a module. Programs keep the order of the module's
 /// functions, and so do the functions that are none; maps keep their order, with
-/// a scratch map appended if the stack is too small for some function's slots.
+/// a scratch map appended if the stack is too small for some function's slots
+/// (and then, behind the functions, copies of those that several programs use).
 ///
 /// The module must be valid (`verify`).
 pub fn generate(module: &Module, options: &Options) -> Result<Object, Error> {
-    Generator::new(module, *options)?.run()
+    if let Some(object) = Generator::new(module, *options)?.run()? {
+        return Ok(object);
+    }
+    let module = unshare::unshare(module);
+    let object = Generator::new(&module, *options)?.run()?;
+    // Nothing is shared any more.
+    object.ok_or_else(|| Error::StackTooDeep { function: String::new(), bytes: 0 })
 }
 
 /// Generation of one function so far.
@@ -149,16 +157,20 @@ impl<'a> Generator<'a> {
         })
     }
 
-    fn run(mut self) -> Result<Object, Error> {
+    /// `None`: a function that several programs share needs scratch memory.
+    fn run(mut self) -> Result<Option<Object>, Error> {
         for f in self.module.funcs.keys() {
             let generated = self.function(f, Placement::default())?;
             self.generated.push(generated);
         }
         while let Some(f) = self.deepest_over_limit() {
             let how = self.thriftier(f)?;
+            if how.scratch.is_some() && self.is_shared(f) {
+                return Ok(None);
+            }
             self.generated[f] = self.function(f, how)?;
         }
-        Ok(self.object())
+        Ok(Some(self.object()))
     }
 
     fn function(&mut self, f: Func, how: Placement) -> Result<Generated, Error> {
@@ -182,6 +194,17 @@ impl<'a> Generator<'a> {
         let mut code = emit::emit(&machine, output, &context)?;
         code.params = func.blocks[func.entry()].params.len() as u8;
         Ok(Generated { code, frame_bytes: frame.bytes, how })
+    }
+
+    /// Whether more than one program can reach `f`.
+    fn is_shared(&self, f: Func) -> bool {
+        let mut reach: SecondaryMap<Func, bool> = SecondaryMap::new();
+        reach[f] = true;
+        for &caller in &self.order {
+            reach[caller] |= self.callees[caller].iter().any(|callee| reach[*callee]);
+        }
+        let programs = self.module.funcs.iter().filter(|(_, func)| func.program.is_some());
+        programs.filter(|(program, _)| reach[*program]).count() > 1
     }
 
     /// The stack that a call of `f` takes, from the functions below it upwards.
