@@ -116,7 +116,7 @@ pub fn compile(
         print(&module.to_string());
         return Ok(Outcome::Shown);
     }
-    let target = ir::Options { isa: instruction_set(host) };
+    let target = ir::Options { isa: instruction_set(host), ..ir::Options::default() };
     plan.object = timings.time("emit", || ir::generate(&module, &target))?;
     if args.emit == Some(Stage::Asm) {
         print(&object::listing(&plan.object));

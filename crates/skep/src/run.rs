@@ -67,7 +67,7 @@ fn run(script: &Script, args: Args) -> Result<u8> {
         }
         None => None,
     };
-    let host = LiveHost::new();
+    let host = LiveHost::of_process(args.pid);
     let options = compile::options(&args, child.as_ref().map(kernel::Child::pid))?;
     let (plan, config) = match compile::compile(script, &args, &host, &options, &mut timings)? {
         Outcome::Plan(plan, config) => (plan, config),
