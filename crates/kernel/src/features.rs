@@ -178,7 +178,11 @@ fn attempt(feature: Feature, find: FindType<'_>) -> Result<(), String> {
         Feature::IsaV2 => try_insn(Insn::jump64_imm(Cond::Lt, R0, 1, 0)),
         Feature::IsaV3 => try_insn(Insn::jump32_imm(Cond::Eq, R0, 1, 0)),
         Feature::IsaV4 => try_insn(Insn::movsx64(R0, R0, 8)),
-        Feature::MayGoto => try_insn(Insn::may_goto(0)),
+        Feature::MayGoto => {
+            // A distance of 0 is refused by some.
+            let insns = [Insn::mov64_imm(R0, 0), Insn::may_goto(1), Insn::mov64_imm(R0, 1), Insn::exit()];
+            load(prog_type::SOCKET_FILTER, 0, &insns).map(drop)
+        }
         Feature::AtomicFetch => {
             let insns = [
                 Insn::store_imm(Size::Dw, R10, -8, 0),

@@ -43,7 +43,7 @@ pub use error::{Errno, Error};
 pub use interruptible::InterruptibleWriter;
 pub use features::{Feature, Features, FindType};
 pub use kconfig::Kconfig;
-pub use link::{Attacher, Link, read_iterator};
+pub use link::{Attacher, Detaching, Link, detach_all, read_iterator};
 pub use load::{LoadOptions, Loaded};
 pub use map::{Entries, MMAPABLE, Map, MappedArray, Update};
 pub use program::{

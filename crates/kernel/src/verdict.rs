@@ -234,6 +234,7 @@ const RULES: &[Rule] = &[
     rule(&["is not a kernel function", "attach"], "the kernel function to attach to does not exist", None),
     rule(&["attach to unsupported member"], "this cannot be attached to", None),
     rule(&["trace type programs", "hash"], "the map must be preallocated in this kind of program", None),
+    rule(&["number of funcs in func_info"], "this kernel knows no callbacks (before 5.13)", None),
     rule(&["func_info"], "this program needs type information for its functions", None),
     rule(&["missing btf func_info"], "this program needs type information for its functions", None),
     rule(

@@ -71,34 +71,46 @@ pub(super) fn kprobe_multi(program: &Program, functions: &[String], ret: bool, c
     Ok(vec![fd])
 }
 
+/// Places of one binary, as file offsets.
+pub(super) struct UserPlaces<'a> {
+    pub path: &'a str,
+    pub offsets: &'a [u64],
+    /// For each place the offset of its semaphore, 0 for none; or empty.
+    pub semaphores: &'a [u64],
+    pub ret: bool,
+    pub pid: Option<u32>,
+}
+
 /// Many places of one binary by one link (6.6).
-pub(super) fn uprobe_multi(
-    program: &Program,
-    path: &str,
-    offsets: &[u64],
-    ret: bool,
-    pid: Option<u32>,
-    cookies: &[u64],
-) -> Result<Fds, Error> {
-    let kind = if ret { "uretprobe" } else { "uprobe" };
-    let asked = || format!("attach to {} places of {path} by {kind} (uprobe.multi)", offsets.len());
-    check_cookies(asked, offsets.len(), cookies)?;
-    let c_path = CString::new(path).map_err(|_| Error::refused(asked(), "the path has a NUL byte in it"))?;
-    if offsets.is_empty() {
+pub(super) fn uprobe_multi(program: &Program, places: &UserPlaces<'_>, cookies: &[u64]) -> Result<Fds, Error> {
+    let kind = if places.ret { "uretprobe" } else { "uprobe" };
+    let asked = || match places.offsets {
+        [one] => format!("attach to {kind}:{}:{one:#x} (uprobe.multi)", places.path),
+        offsets => format!("attach to {} places of {} by {kind} (uprobe.multi)", offsets.len(), places.path),
+    };
+    check_cookies(asked, places.offsets.len(), cookies)?;
+    let c_path = CString::new(places.path).map_err(|_| Error::refused(asked(), "the path has a NUL byte in it"))?;
+    if places.offsets.is_empty() {
         return Err(Error::refused(asked(), "there is no place to attach to"));
+    }
+    let has_semaphores = places.semaphores.iter().any(|offset| *offset != 0);
+    if has_semaphores && places.semaphores.len() != places.offsets.len() {
+        return Err(Error::refused(asked(), "there is not a semaphore for each place"));
     }
     let mut attr = uapi::LinkCreateUprobeMulti {
         prog_fd: program.as_fd().as_raw_fd() as u32,
         attach_type: program.expected_attach_type(),
         path: c_path.as_ptr() as u64,
-        offsets: offsets.as_ptr() as u64,
+        offsets: places.offsets.as_ptr() as u64,
+        ref_ctr_offsets: if has_semaphores { places.semaphores.as_ptr() as u64 } else { 0 },
         cookies: if cookies.is_empty() { 0 } else { cookies.as_ptr() as u64 },
-        cnt: offsets.len() as u32,
-        multi_flags: if ret { uapi::flag::UPROBE_MULTI_RETURN } else { 0 },
-        pid: pid.unwrap_or(0),
+        cnt: places.offsets.len() as u32,
+        multi_flags: if places.ret { uapi::flag::UPROBE_MULTI_RETURN } else { 0 },
+        pid: places.pid.unwrap_or(0),
         ..Default::default()
     };
-    // SAFETY: the path is a C string, `offsets` has `cnt` numbers, `cookies` is null or has as many; all live.
+    // SAFETY: the path is a C string, `offsets` has `cnt` numbers, `semaphores` and `cookies` are null
+    // or have as many; all live.
     let fd = unsafe { sys::bpf_fd(cmd::LINK_CREATE, &mut attr) }.map_err(|errno| match errno.0 {
         libc::ENOENT | libc::EBADF => Error::system_hint(asked(), errno, "there is no such file"),
         libc::ESRCH => Error::system_hint(asked(), errno, "there is no such process"),

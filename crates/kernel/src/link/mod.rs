@@ -4,35 +4,30 @@
 //! the process, however it comes, detaches everything.
 
 mod bpf_link;
+mod detach;
 mod perf_event;
 
 use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 
-use isa::uapi::prog_type;
+use isa::uapi::{attach_type, prog_type};
 use object::plan::Attach;
 
 use crate::error::Error;
 use crate::program::Program;
 
 pub use bpf_link::read_iterator;
+pub use detach::{Detaching, detach_all};
 pub(crate) use perf_event::pmu_type;
 
 /// What a kernel that refuses trampolines even to root means.
 pub(crate) const NO_TRAMPOLINES: &str =
     "this kernel refuses to patch functions (fentry, fexit, LSM): use a kprobe, tracepoint or rawtracepoint probe";
 
-/// One attachment. Dropping it detaches.
+/// One attachment. Dropping it detaches; many are detached sooner by [`detach_all`].
 #[derive(Debug)]
 pub struct Link {
     fds: Vec<OwnedFd>,
-}
-
-impl Link {
-    /// The descriptors that hold the attachment, for closing many at once.
-    pub fn into_fds(self) -> Vec<OwnedFd> {
-        self.fds
-    }
 }
 
 /// Attaches programs. Keeps what several attachments need to know of the machine.
@@ -52,6 +47,9 @@ impl<'a> Attacher<'a> {
     /// Attaches a program. `cookies` are what `bpf_get_attach_cookie` tells the program: one,
     /// or for the multi kinds one a place; empty for none (they need Linux 5.15, multi
     /// kinds their own kernel).
+    ///
+    /// A program that was loaded for a multi kind attaches to a single place by that kind,
+    /// too, which the kernel makes and undoes several times sooner than a perf event's.
     ///
     /// An iterator runs to its end before this returns.
     ///
@@ -74,18 +72,41 @@ impl<'a> Attacher<'a> {
                 vec![bpf_link::raw_tracepoint(program, name, by_name, cookie)?]
             }
             Attach::Trampoline => vec![bpf_link::trampoline(program, cookie)?],
+            Attach::Kprobe { module: None, function, offset: 0, ret }
+                if matches!(
+                    program.expected_attach_type(),
+                    attach_type::TRACE_KPROBE_MULTI | attach_type::TRACE_KPROBE_SESSION
+                ) =>
+            {
+                vec![bpf_link::kprobe_multi(program, std::slice::from_ref(function), *ret, cookies)?]
+            }
             Attach::Kprobe { module, function, offset, ret } => {
                 let place = perf_event::KernelPlace { module: module.as_deref(), function, offset: *offset, ret: *ret };
                 let pmu = self.pmu("kprobe", &self.kprobe_pmu)?;
                 vec![perf_event::kprobe(program, pmu, &place, cookie)?]
             }
             Attach::KprobeMulti { functions, ret } => vec![bpf_link::kprobe_multi(program, functions, *ret, cookies)?],
+            Attach::Uprobe { path, offset, ret, pid } if for_uprobe_multi(program) => {
+                let places = bpf_link::UserPlaces { path, offsets: &[*offset], semaphores: &[], ret: *ret, pid: *pid };
+                vec![bpf_link::uprobe_multi(program, &places, cookies)?]
+            }
             Attach::Uprobe { path, offset, ret, pid } => {
                 let place = perf_event::UserPlace { path, offset: *offset, semaphore: 0, ret: *ret, pid: *pid };
                 vec![perf_event::uprobe(program, self.pmu("uprobe", &self.uprobe_pmu)?, &place, cookie)?]
             }
             Attach::UprobeMulti { path, offsets, ret, pid } => {
-                vec![bpf_link::uprobe_multi(program, path, offsets, *ret, *pid, cookies)?]
+                let places = bpf_link::UserPlaces { path, offsets, semaphores: &[], ret: *ret, pid: *pid };
+                vec![bpf_link::uprobe_multi(program, &places, cookies)?]
+            }
+            Attach::Usdt { path, offset, semaphore, pid } if for_uprobe_multi(program) => {
+                let places = bpf_link::UserPlaces {
+                    path,
+                    offsets: &[*offset],
+                    semaphores: &[*semaphore],
+                    ret: false,
+                    pid: *pid,
+                };
+                vec![bpf_link::uprobe_multi(program, &places, cookies)?]
             }
             Attach::Usdt { path, offset, semaphore, pid } => {
                 let place =
@@ -108,6 +129,13 @@ impl<'a> Attacher<'a> {
         let pmu = perf_event::pmu_type(name)?;
         Ok(*cell.get_or_init(|| pmu))
     }
+}
+
+fn for_uprobe_multi(program: &Program) -> bool {
+    matches!(
+        program.expected_attach_type(),
+        attach_type::TRACE_UPROBE_MULTI | attach_type::TRACE_UPROBE_SESSION
+    )
 }
 
 /// The descriptors of one attachment: what runs the program, and what that hangs on.
