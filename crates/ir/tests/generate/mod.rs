@@ -102,6 +102,8 @@ fn function(
         wide: Vec::new(),
         narrow: Vec::new(),
         slots: Vec::new(),
+        locals: Vec::new(),
+        records: Vec::new(),
         callee,
         helpers: shape.helpers,
         left: shape.size as isize,
@@ -133,6 +135,10 @@ struct Generator<'a> {
     narrow: Vec<Value>,
     /// With their sizes; all bytes written at entry.
     slots: Vec<(Slot, u32)>,
+    /// Slots that are accessed in one width only, as variables of a script are.
+    locals: Vec<(Slot, u32)>,
+    /// Slots that are accessed by the fields of [`RECORD`], or as a whole.
+    records: Vec<Slot>,
     callee: Option<Func>,
     helpers: bool,
     /// Instructions still to write, roughly.
@@ -169,6 +175,9 @@ const SAME_WIDTH: &[UnaryOp] = &[
 ];
 const MEM: &[MemType] =
     &[MemType::U8, MemType::U16, MemType::U32, MemType::U64, MemType::U64, MemType::S8, MemType::S16, MemType::S32];
+/// Offsets and sizes of the fields of a record of 24 bytes; the byte at 15 is a gap.
+const RECORD: &[(i32, u32)] = &[(0, 8), (8, 4), (12, 2), (14, 1), (16, 8)];
+const RECORD_BYTES: u32 = 24;
 const ATOMIC: &[AtomicOp] = &[AtomicOp::Add, AtomicOp::And, AtomicOp::Or, AtomicOp::Xor, AtomicOp::Xchg];
 
 impl Generator<'_> {
@@ -195,6 +204,72 @@ impl Generator<'_> {
                 }
             }
             self.slots.push((slot, bytes));
+        }
+        for _ in 0..self.random.below(4) {
+            let bytes = self.random.pick(&[1u32, 2, 4, 8, 8]);
+            let slot = self.b.create_slot(bytes, bytes);
+            self.locals.push((slot, bytes));
+            self.store_local(self.locals.len() - 1);
+        }
+        for _ in 0..self.random.below(3) {
+            let slot = self.b.create_slot(RECORD_BYTES, 8);
+            let ptr = self.b.slot_addr(slot, 0);
+            self.b.mem_set(ptr, 0, 0, RECORD_BYTES);
+            self.records.push(slot);
+        }
+    }
+
+    fn store_local(&mut self, index: usize) {
+        let (slot, bytes) = self.locals[index];
+        let value = if bytes <= 4 && self.random.below(4) == 0 { self.narrow() } else { self.wide() };
+        let ptr = self.b.slot_addr(slot, 0);
+        self.b.store(MemType::new(bytes, false).unwrap(), ptr, 0, value);
+    }
+
+    /// Reads or writes a variable.
+    fn local(&mut self) {
+        if self.locals.is_empty() {
+            return;
+        }
+        let index = self.random.below(self.locals.len());
+        if self.random.below(2) == 0 {
+            return self.store_local(index);
+        }
+        let (slot, bytes) = self.locals[index];
+        let mem = MemType::new(bytes, self.random.below(2) == 0).unwrap();
+        let ptr = self.b.slot_addr(slot, 0);
+        let v = self.b.load(mem, ptr, 0);
+        self.wide.push(v);
+    }
+
+    /// Reads or writes a field of a record, or copies a whole one.
+    fn record(&mut self) {
+        if self.records.is_empty() {
+            return;
+        }
+        let slot = self.random.pick(&self.records);
+        let ptr = self.b.slot_addr(slot, 0);
+        let (offset, bytes) = self.random.pick(RECORD);
+        match self.random.below(8) {
+            0..=2 => {
+                let value = self.wide();
+                self.b.store(MemType::new(bytes, false).unwrap(), ptr, offset, value);
+            }
+            3..=5 => {
+                let mem = MemType::new(bytes, self.random.below(2) == 0).unwrap();
+                let v = self.b.load(mem, ptr, offset);
+                self.wide.push(v);
+            }
+            6 => {
+                let state = self.b.map_value_addr(Map::from_u32(0), 0);
+                let other = self.random.pick(&self.records);
+                let target = if other == slot { state } else { self.b.slot_addr(other, 0) };
+                self.b.mem_copy(target, 0, ptr, 0, RECORD_BYTES);
+            }
+            _ => {
+                let state = self.b.map_value_addr(Map::from_u32(0), 0);
+                self.b.mem_copy(ptr, 0, state, 40, RECORD_BYTES);
+            }
         }
     }
 
@@ -272,7 +347,7 @@ impl Generator<'_> {
 
     fn statement(&mut self) {
         self.left -= 2;
-        match self.random.below(24) {
+        match self.random.below(29) {
             0..=5 => {
                 let op = self.random.pick(BINARY);
                 let (a, b) = (self.wide(), self.wide());
@@ -335,6 +410,8 @@ impl Generator<'_> {
             20 => self.call(),
             21 | 22 if self.depth < 4 => self.conditional(),
             23 if self.depth < 3 => self.bounded_loop(),
+            24..=26 => self.local(),
+            27 => self.record(),
             _ => {
                 let mask = self.random.integer() as u64;
                 let a = self.wide();
