@@ -160,7 +160,11 @@ impl<'a> Generator<'a> {
     /// `None`: a function that several programs share needs scratch memory.
     fn run(mut self) -> Result<Option<Object>, Error> {
         for f in self.module.funcs.keys() {
-            let generated = self.function(f, Placement::default())?;
+            let how = self.first_placement(f)?;
+            if how.scratch.is_some() && self.is_shared(f) {
+                return Ok(None);
+            }
+            let generated = self.function(f, how)?;
             self.generated.push(generated);
         }
         while let Some(f) = self.deepest_over_limit() {
@@ -175,11 +179,6 @@ impl<'a> Generator<'a> {
 
     fn function(&mut self, f: Func, how: Placement) -> Result<Generated, Error> {
         let func = &self.module.funcs[f];
-        let slots = func.slots.values().map(|s| u64::from(s.bytes)).fold(0, u64::saturating_add);
-        if slots > MAX_SLOTS_BYTES {
-            let bytes = u32::try_from(slots).unwrap_or(u32::MAX);
-            return Err(Error::FrameTooLarge { function: func.name.clone(), bytes });
-        }
         let machine = lower::lower(func, self.options.isa, how.scratch.as_ref())?;
         let output = self
             .allocator
@@ -244,7 +243,7 @@ impl<'a> Generator<'a> {
     /// places, then by moving the largest slot that is still on the stack to the
     /// scratch map.
     fn thriftier(&mut self, f: Func) -> Result<Placement, Error> {
-        let mut how = std::mem::take(&mut self.generated[f].how);
+        let how = std::mem::take(&mut self.generated[f].how);
         if !how.shared {
             return Ok(Placement { shared: true, ..how });
         }
@@ -253,14 +252,30 @@ impl<'a> Generator<'a> {
         let is_left = |slot: &Slot| how.scratch.as_ref().is_none_or(|s| s.offsets[*slot].is_none());
         let slots = func.slots.iter().map(|(slot, data)| (slot, data.bytes)).filter(|(slot, _)| is_left(slot));
         let largest = slots.max_by_key(|(slot, bytes)| (*bytes, std::cmp::Reverse(slot.index())));
-        let Some((slot, bytes)) = largest.filter(|(_, bytes)| *bytes > 8) else {
+        let Some((slot, _)) = largest.filter(|(_, bytes)| *bytes > 8) else {
             let bytes = self.depths().values().copied().max().unwrap_or(0);
             return Err(Error::StackTooDeep { function: func.name.clone(), bytes });
         };
-        let too_large = |bytes| Error::FrameTooLarge { function: func.name.clone(), bytes };
-        if bytes > MAX_SCRATCH_BYTES {
-            return Err(too_large(bytes));
+        self.move_to_scratch(f, how, slot)
+    }
+
+    /// Everything on the stack but what is too large for it.
+    fn first_placement(&mut self, f: Func) -> Result<Placement, Error> {
+        let func = &self.module.funcs[f];
+        let bytes = func.slots.values().map(|s| u64::from(s.bytes)).fold(0, u64::saturating_add);
+        if bytes > MAX_SLOTS_BYTES {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            return Err(Error::FrameTooLarge { function: func.name.clone(), bytes });
         }
+        let mut how = Placement::default();
+        for (slot, _) in func.slots.iter().filter(|(_, data)| data.bytes > MAX_STACK_BYTES) {
+            how = self.move_to_scratch(f, how, slot)?;
+        }
+        Ok(how)
+    }
+
+    fn move_to_scratch(&mut self, f: Func, mut how: Placement, slot: Slot) -> Result<Placement, Error> {
+        let func = &self.module.funcs[f];
         let mut scratch = match how.scratch.take() {
             Some(scratch) => scratch,
             None => {
@@ -271,7 +286,7 @@ impl<'a> Generator<'a> {
         };
         scratch.add(slot, &func.slots[slot]);
         if scratch.bytes > MAX_SCRATCH_BYTES {
-            return Err(too_large(scratch.bytes));
+            return Err(Error::FrameTooLarge { function: func.name.clone(), bytes: scratch.bytes });
         }
         Ok(Placement { scratch: Some(scratch), ..how })
     }
