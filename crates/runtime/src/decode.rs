@@ -13,6 +13,8 @@ pub trait Resolve {
     fn kernel_symbol(&mut self, address: u64) -> String;
     /// The same in a process.
     fn user_symbol(&mut self, pid: u32, address: u64) -> String;
+    /// Instruction pointers of the stack with this id, innermost first, at most `limit`; none if there is no such stack.
+    fn stack(&mut self, id: i64, limit: u32) -> Vec<u64>;
     /// The kernel stack with this id; without frames if there is none.
     fn kernel_stack(&mut self, id: i64, stack: Stack) -> StackTrace;
     /// The user stack with this id, of this process.
@@ -24,6 +26,41 @@ pub trait Resolve {
     /// A time of a clock as `strftime` writes it.
     fn time(&mut self, format: &str, clock: Clock, nanoseconds: u64) -> String;
 }
+
+/// The bytes of a key in which stacks stand as people see them: by their frames up to the limit, instead of by
+/// their id. Two stacks that differ only further down are one to people. `None`: the key has no such stack.
+pub fn key_as_shown(layout: &Layout, bytes: &[u8], names: &mut dyn Resolve) -> Option<Vec<u8>> {
+    let mut stacks = Vec::new();
+    find_stacks(layout, 0, &mut stacks);
+    if stacks.is_empty() {
+        return None;
+    }
+    let mut shown = bytes.to_vec();
+    for (at, limit) in stacks {
+        let id = u64_at(bytes, at) as i64;
+        if let Some(word) = shown.get_mut(at..at + 8) {
+            word.fill(0);
+        }
+        let frames = names.stack(id, limit);
+        shown.extend((frames.len() as u64).to_ne_bytes());
+        shown.extend(frames.iter().flat_map(|address| address.to_ne_bytes()));
+    }
+    Some(shown)
+}
+
+/// Where the ids of limited stacks stand in a value, and the limits.
+fn find_stacks(layout: &Layout, at: usize, found: &mut Vec<(usize, u32)>) {
+    match layout {
+        Layout::KStack(stack) | Layout::UStack(stack) if stack.limit < MOST_FRAMES => found.push((at, stack.limit)),
+        Layout::Tuple { fields, .. } => {
+            fields.iter().for_each(|field| find_stacks(&field.layout, at + field.offset as usize, found));
+        }
+        _ => {}
+    }
+}
+
+/// No stack has more frames (`PERF_MAX_STACK_DEPTH`, `include/uapi/linux/perf_event.h`).
+const MOST_FRAMES: u32 = 127;
 
 /// How many bytes a value of this layout takes.
 pub fn size_of(layout: &Layout) -> usize {

@@ -35,7 +35,6 @@ impl<'a> LiveNames<'a> {
         }
     }
 
-    /// Instruction pointers of a stack, innermost first.
     fn addresses(&self, id: i64, limit: u32) -> Vec<u64> {
         let (Some(map), Ok(id)) = (self.stacks, u32::try_from(id)) else { return Vec::new() };
         let Ok(Some(bytes)) = map.lookup(&id.to_ne_bytes()) else { return Vec::new() };
@@ -88,6 +87,10 @@ impl Resolve for LiveNames<'_> {
     fn user_symbol(&mut self, pid: u32, address: u64) -> String {
         let mut frames = self.symbols.user_frames(pid, &[address]);
         frames.pop().map(symbol_or_address).unwrap_or_default()
+    }
+
+    fn stack(&mut self, id: i64, limit: u32) -> Vec<u64> {
+        self.addresses(id, limit)
     }
 
     fn kernel_stack(&mut self, id: i64, stack: Stack) -> StackTrace {

@@ -21,6 +21,11 @@ impl Resolve for FakeNames {
         format!("usym:{pid}:{address:x}")
     }
 
+    fn stack(&mut self, id: i64, limit: u32) -> Vec<u64> {
+        // Stacks 10 to 19 differ in the last frame only.
+        (1..=10).map(|i| if i == 10 { id as u64 } else { i + id as u64 / 10 * 100 }).take(limit as usize).collect()
+    }
+
     fn kernel_stack(&mut self, id: i64, stack: Stack) -> StackTrace {
         trace("k", id, stack.limit)
     }
