@@ -82,7 +82,8 @@ fn parse(text: &str, stem: &str) -> Result<Vec<Case>> {
         let mut block = || {
             let mut text = String::new();
             while at < lines.len() && (lines[at].starts_with("    ") || lines[at].trim().is_empty()) {
-                let next_is_text = lines[at..].iter().find(|l| !l.trim().is_empty()).is_some_and(|l| l.starts_with("    "));
+                let next_is_text =
+                    lines[at..].iter().find(|l| !l.trim().is_empty()).is_some_and(|l| l.starts_with("    "));
                 if !next_is_text {
                     break;
                 }

@@ -89,7 +89,9 @@ fn lacks(case: &Case, kernel: Option<&str>) -> Option<String> {
             matrix_has(kernel, need)
         } else {
             match need.as_str() {
-                "kprobe" | "kprobe.multi" | "kprobe.session" => Path::new("/sys/bus/event_source/devices/kprobe").exists(),
+                "kprobe" | "kprobe.multi" | "kprobe.session" => {
+                    Path::new("/sys/bus/event_source/devices/kprobe").exists()
+                }
                 "no-kprobe" => !Path::new("/sys/bus/event_source/devices/kprobe").exists(),
                 // Lockdown hardening refuses trampolines although the kernel has them.
                 "fentry" => {

@@ -1,10 +1,14 @@
 //! The project's own commands: tests on the live kernel, the kernel matrix,
 //! benches against peers, generated files. `cargo xtask` lists them.
 
+mod bench;
 mod case;
 mod cases;
+mod floor;
+mod load;
 mod setup;
 mod test;
+mod uapi;
 mod vm;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +27,8 @@ cargo xtask COMMAND
   matrix [KERNEL] [PATTERN] the same in the VMs of the kernel matrix
   vm KERNEL [OPTIONS] -- COMMAND
                             run COMMAND as root under Debian's kernel 5.10, 6.1, 6.12 or 7.2
+  bench [WHAT] [OPTIONS]    measure against peers: start, kprobe, wildcards, cost, events, size; --help
+  uapi [--check]            write crates/isa/src/uapi.rs from the running kernel's types
   setup                     install what the tests need (Debian packages)
 ";
 
@@ -37,6 +43,11 @@ fn main() -> ExitCode {
         "cases" => cases::run(rest),
         "matrix" => vm::matrix(rest),
         "vm" => vm::run(rest),
+        "bench" => bench::run(rest),
+        "uapi" => uapi::run(rest),
+        // Parts of the bench that are processes of their own.
+        "floor" => floor::run(),
+        "load" => load::run(rest),
         "setup" => setup::packages().map(|()| true),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

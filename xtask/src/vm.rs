@@ -11,7 +11,7 @@ use crate::{build_skep, root, setup};
 pub const KERNELS: &[&str] = &["5.10", "6.1", "6.12", "7.2"];
 
 /// The runner with its cache inside the checkout, where git ignores it.
-fn runner() -> Command {
+pub fn runner() -> Command {
     let mut command = Command::new("bash");
     command.arg(root().join("xtask/vm/run.sh"));
     if std::env::var_os("VMRUN_CACHE").is_none() {
@@ -30,8 +30,7 @@ pub fn run(args: &[String]) -> Result<bool> {
 pub fn matrix(args: &[String]) -> Result<bool> {
     setup::packages()?;
     let skep = build_skep()?;
-    let (kernels, patterns): (Vec<&String>, Vec<&String>) =
-        args.iter().partition(|a| KERNELS.contains(&a.as_str()));
+    let (kernels, patterns): (Vec<&String>, Vec<&String>) = args.iter().partition(|a| KERNELS.contains(&a.as_str()));
     let chosen: Vec<&str> =
         if kernels.is_empty() { KERNELS.to_vec() } else { kernels.iter().map(|k| k.as_str()).collect() };
     let mut good = true;

@@ -1,0 +1,15 @@
+#include "bpf.h"
+
+COUNTS(counts, struct comm);
+
+SEC("tracepoint/raw_syscalls/sys_enter")
+int probe(struct raw_sys_enter *ctx)
+{
+	struct comm comm;
+
+	if (ctx->id != 4095)
+		return 0;
+	get_current_comm(&comm, sizeof(comm));
+	count(&counts, &comm);
+	return 0;
+}
