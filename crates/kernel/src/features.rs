@@ -261,7 +261,15 @@ fn try_map(number: u32) -> Result<(), String> {
         map_type::PROG_ARRAY | map_type::PERF_EVENT_ARRAY | map_type::CGROUP_ARRAY => (4, 4, 1, 0),
         _ => (4, 8, 1, 0),
     };
-    let model = object::Map { name: "try".into(), map_type: number, key_size, value_size, max_entries, flags, ..Default::default() };
+    let model = object::Map {
+        name: "try".into(),
+        map_type: number,
+        key_size,
+        value_size,
+        max_entries,
+        flags,
+        ..Default::default()
+    };
     Map::create(&model).map(drop).map_err(|error| in_words(&error))
 }
 
@@ -296,13 +304,8 @@ fn try_multi(kind: u32) -> Result<(), String> {
         // SAFETY: the pointers are not in user space, so that the kernel refuses to read them.
         unsafe { sys::bpf_fd(cmd::LINK_CREATE, &mut attr) }
     } else {
-        let mut attr = uapi::LinkCreateKprobeMulti {
-            prog_fd,
-            attach_type: kind,
-            addrs: NOWHERE,
-            cnt: 1,
-            ..Default::default()
-        };
+        let mut attr =
+            uapi::LinkCreateKprobeMulti { prog_fd, attach_type: kind, addrs: NOWHERE, cnt: 1, ..Default::default() };
         // SAFETY: the pointers are not in user space, so that the kernel refuses to read them.
         unsafe { sys::bpf_fd(cmd::LINK_CREATE, &mut attr) }
     };

@@ -29,7 +29,8 @@ impl Kconfig {
         ];
         for source in candidates {
             let mut text = String::new();
-            let read = std::fs::File::open(&source).and_then(|file| file.take(MOST_BYTES as u64).read_to_string(&mut text));
+            let read =
+                std::fs::File::open(&source).and_then(|file| file.take(MOST_BYTES as u64).read_to_string(&mut text));
             if read.is_ok() {
                 return Ok(Kconfig { source, text });
             }

@@ -47,15 +47,21 @@ impl Mapping {
     /// The 8-byte word at `offset`, if it is inside and aligned.
     pub fn u64_at(&self, offset: usize) -> Option<&AtomicU64> {
         let address = self.address(offset, 8)?.cast::<AtomicU64>();
+        if !address.is_aligned() {
+            return None;
+        }
         // SAFETY: inside the mapping, aligned as checked, and lives as long as `self`.
-        address.is_aligned().then(|| unsafe { address.as_ref() })
+        Some(unsafe { address.as_ref() })
     }
 
     /// The 4-byte word at `offset`, if it is inside and aligned.
     pub fn u32_at(&self, offset: usize) -> Option<&AtomicU32> {
         let address = self.address(offset, 4)?.cast::<AtomicU32>();
+        if !address.is_aligned() {
+            return None;
+        }
         // SAFETY: inside the mapping, aligned as checked, and lives as long as `self`.
-        address.is_aligned().then(|| unsafe { address.as_ref() })
+        Some(unsafe { address.as_ref() })
     }
 
     /// Copies `bytes` to `offset`; false if they don't fit or it is mapped for reading only.

@@ -73,7 +73,7 @@ impl Program {
                 expected_attach_type: spec.expected_attach_type,
             }),
             Err(errno) => {
-                let log = load_log(spec);
+                let log = load_log(spec, errno);
                 Err(Error::Load(Box::new(LoadError::new(spec, errno, log))))
             }
         }
@@ -320,7 +320,11 @@ pub struct LoadError {
 
 impl LoadError {
     fn new(spec: &Spec<'_>, errno: Errno, log: String) -> LoadError {
-        let verdict = Verdict::read(&log);
+        let verdict = match errno.0 {
+            // The log may be cut off before the refusal.
+            libc::E2BIG if !log.is_empty() => Some(Verdict::of_exhaustion(&log)),
+            _ => Verdict::read(&log),
+        };
         let hint = match (&verdict, errno.0) {
             (Some(verdict), _) => verdict.advice.map(str::to_owned),
             (None, libc::EPERM) if sys::is_root() && sys::kernel_before(5, 11) => Some(
@@ -356,16 +360,18 @@ fn load_fd(spec: &Spec<'_>) -> Result<OwnedFd, Errno> {
     call_load(spec, &mut [])
 }
 
-/// Loads again with a log. Level 1 is the verifier's walk; the log of a large program
-/// outgrows any first guess, so the buffer grows until it fits.
-fn load_log(spec: &Spec<'_>) -> String {
+/// Loads again with a log of level 1, the verifier's walk. The log of a large program
+/// outgrows any first guess, so the buffer grows until it fits. Not so when the verifier
+/// gave up after a million instructions (`E2BIG`): such a log has 50 MB and says less than its
+/// end, which kernels since 6.4 leave in a buffer that is too small.
+fn load_log(spec: &Spec<'_>, errno: Errno) -> String {
     /// Kernels before 5.2 take no more than 16 MiB - 1; nobody reads more.
     const LARGEST: usize = (16 << 20) - 1;
     let mut size = 1 << 18;
     loop {
         let mut log = vec![0u8; size];
         let result = call_load(spec, &mut log);
-        if matches!(result, Err(Errno(libc::ENOSPC))) && size < LARGEST {
+        if matches!(result, Err(Errno(libc::ENOSPC))) && size < LARGEST && errno.0 != libc::E2BIG {
             size = (size * 8).min(LARGEST);
             continue;
         }

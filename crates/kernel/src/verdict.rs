@@ -52,6 +52,23 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// What it means that the verifier gave up with `E2BIG`; the log tells where only if its end is there.
+    pub(crate) fn of_exhaustion(log: &str) -> Verdict {
+        let told = Verdict::read(log).filter(|verdict| EXHAUSTED.iter().any(|text| verdict.message.contains(text)));
+        told.unwrap_or_else(|| Verdict {
+            insn: None,
+            reason: TOO_LARGE.to_owned(),
+            message: String::new(),
+            advice: SHORTEN,
+        })
+    }
+}
+
+/// How the verifier says that a program is too much for it.
+const EXHAUSTED: [&str; 3] = ["BPF program is too large", "jumps is too complex", "too many states"];
+const TOO_LARGE: &str = "the verifier gave up after a million instructions: some loop or branching is too much";
+
 struct Rule {
     /// All of these occur in the message.
     pattern: &'static [&'static str],
@@ -106,20 +123,14 @@ const RULES: &[Rule] = &[
         "a size or index may be negative",
         Some("make it unsigned, or bound it first: compare it with 0, or mask it with `& CONSTANT`"),
     ),
-    rule(&["max value is outside of the allowed memory range"], "an index may go past the end of a map value", BOUND),
-    rule(
-        &["min value is outside of the allowed memory range"],
-        "an index may lie before the start of a map value",
-        BOUND,
-    ),
-    rule(&["invalid access to map value"], "a map value is accessed past its end", BOUND),
-    rule(&["invalid access to map key"], "a map key is accessed past its end", BOUND),
+    rule(&["invalid access to map value"], "a map value is accessed outside of its bounds", BOUND),
+    rule(&["invalid access to map key"], "a map key is accessed outside of its bounds", BOUND),
     rule(
         &["invalid access to packet"],
         "the packet is accessed past what was checked to be there",
         Some("compare with the end of the packet first"),
     ),
-    rule(&["invalid access to memory"], "memory is accessed past its end", BOUND),
+    rule(&["invalid access to memory"], "memory is accessed outside of its bounds", BOUND),
     rule(&["invalid zero-sized read"], "a size may be 0 where the kernel wants at least 1", BOUND),
     rule(&["invalid bpf_context access"], "the probe's context has no such field, or not of that size", None),
     rule(
@@ -137,11 +148,7 @@ const RULES: &[Rule] = &[
         Some("unroll it"),
     ),
     rule_at(&["infinite loop detected at insn"], "a loop never ends, as far as the verifier can see", SHORTEN),
-    rule(
-        &["BPF program is too large"],
-        "the verifier gave up after a million instructions: some loop or branching is too much",
-        SHORTEN,
-    ),
+    rule(&["BPF program is too large"], TOO_LARGE, SHORTEN),
     rule(&["jumps is too complex"], "there are too many branches for the verifier", SHORTEN),
     rule(&["too many states"], "there are too many branches for the verifier", SHORTEN),
     rule_at(&["unreachable insn"], "an instruction can never be reached", None),
@@ -185,17 +192,17 @@ const RULES: &[Rule] = &[
     ),
     rule(
         &["invalid read from stack"],
-        "stack memory is read that was not written",
+        "stack memory is read that was not written, or is outside of the 512 bytes",
         Some("set the variable on every path before it is read"),
     ),
     rule(
         &["invalid write to stack"],
-        "the stack is written past its 512 bytes",
+        "the stack is written outside of its 512 bytes",
         Some("use smaller strings and structs, or keep them in a map"),
     ),
     rule(
         &["invalid stack"],
-        "the stack is accessed past its 512 bytes",
+        "the stack is accessed outside of its 512 bytes",
         Some("use smaller strings and structs, or keep them in a map"),
     ),
     rule(
@@ -308,7 +315,7 @@ mod tests {
     use super::*;
 
     /// `tests/data/verdicts.txt`: cases divided by `====`; each is a log, `----`,
-    /// then `insn: N` (or `-`) and `reason: TEXT`.
+    /// then `insn: N` (or `-`) and `reason: TEXT`. Logs are of real kernels, shortened at the front.
     #[test]
     fn logs_of_real_kernels() {
         let cases = include_str!("../tests/data/verdicts.txt");

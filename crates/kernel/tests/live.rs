@@ -146,7 +146,11 @@ extern "C" fn traced(value: u64) -> u64 {
 
 /// The file and the file offset of [`traced`].
 fn traced_place() -> (String, u64) {
-    let address = traced as *const () as u64;
+    file_place(traced as *const () as u64)
+}
+
+/// The file and the file offset that an address of ours is mapped from.
+fn file_place(address: u64) -> (String, u64) {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
     for line in maps.lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
@@ -626,8 +630,14 @@ fn features_are_tried() {
     // What the two cheap attempts say is what attaching says.
     let attaches = |prog_type: u32, expected: u32, attach: &Attach| {
         let insns = isa::assemble("r0 = 0\nexit").expect("assembles");
-        let spec =
-            Spec { name: "x", prog_type, expected_attach_type: expected, license: "GPL", insns: &insns, ..Default::default() };
+        let spec = Spec {
+            name: "x",
+            prog_type,
+            expected_attach_type: expected,
+            license: "GPL",
+            insns: &insns,
+            ..Default::default()
+        };
         Program::load(&spec).and_then(|program| Attacher::new(&tracepoint_id).attach(&program, attach, &[])).is_ok()
     };
     let function = "hrtimer_nanosleep".to_owned();
@@ -655,7 +665,12 @@ fn btf_targets() {
     let mut insns = Insn::load_map_value(R1, fd(&map), 0).to_vec();
     insns.extend(isa::assemble("r2 = 1\nlock *(u64 *)(r1 + 0) += r2\nr0 = 0\nexit").expect("assembles"));
     let cases = [
-        (attach_type::TRACE_RAW_TP, btf::Kind::Typedef, "btf_trace_sys_enter", Attach::RawTracepoint { name: "sys_enter".into() }),
+        (
+            attach_type::TRACE_RAW_TP,
+            btf::Kind::Typedef,
+            "btf_trace_sys_enter",
+            Attach::RawTracepoint { name: "sys_enter".into() },
+        ),
         (attach_type::TRACE_FENTRY, btf::Kind::Func, "hrtimer_nanosleep", Attach::Trampoline),
         (attach_type::TRACE_FEXIT, btf::Kind::Func, "hrtimer_nanosleep", Attach::Trampoline),
     ];
@@ -694,4 +709,94 @@ fn btf_targets() {
         .expect("runs");
     assert!(tasks >= 1);
     Attacher::new(&tracepoint_id).attach(&program, &Attach::Iter { pin: None }, &[]).expect("runs");
+}
+
+/// The reference counter of a user probe. Not zero, so that it lies in the file.
+static SEMAPHORE: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(7);
+
+/// A place that no other test probes: the kernel wants one semaphore a place.
+#[inline(never)]
+extern "C" fn traced_with_semaphore(value: u64) -> u64 {
+    std::hint::black_box(value) + 2
+}
+
+#[test]
+fn usdt_semaphores_count_tracers() {
+    root!();
+    use std::sync::atomic::Ordering;
+    let (path, offset) = file_place(traced_with_semaphore as *const () as u64);
+    let (_, semaphore) = file_place(std::ptr::from_ref(&SEMAPHORE) as u64);
+    for expected_attach_type in [0, attach_type::TRACE_UPROBE_MULTI] {
+        let map = counter();
+        let program = match counting(&map, prog_type::KPROBE, expected_attach_type) {
+            Ok(program) => program,
+            Err(error) => return skipped(&error),
+        };
+        let mut hits = 0;
+        for pid in [None, Some(std::process::id())] {
+            let attach = Attach::Usdt { path: path.clone(), offset, semaphore, pid };
+            match Attacher::new(&tracepoint_id).attach(&program, &attach, &[]) {
+                Ok(link) => {
+                    assert_eq!(SEMAPHORE.load(Ordering::Relaxed), 8, "{attach:?}");
+                    traced_with_semaphore(1);
+                    hits += 1;
+                    drop(link);
+                    assert_eq!(SEMAPHORE.load(Ordering::Relaxed), 7, "{attach:?}");
+                }
+                Err(error) => skipped(&error),
+            }
+        }
+        assert!(map.mmap().expect("a mapped array").read_u64(0) >= Some(hits));
+    }
+}
+
+#[test]
+fn single_places_by_multi_links() {
+    root!();
+    let (path, offset) = traced_place();
+    let places = [
+        (
+            attach_type::TRACE_UPROBE_MULTI,
+            Attach::Uprobe { path, offset, ret: true, pid: None },
+            (|| {
+                traced(1);
+            }) as fn(),
+        ),
+        (
+            attach_type::TRACE_KPROBE_MULTI,
+            Attach::Kprobe { module: None, function: "hrtimer_nanosleep".into(), offset: 0, ret: true },
+            nap as fn(),
+        ),
+    ];
+    for (expected_attach_type, attach, mut hit) in places {
+        let map = counter();
+        match counting(&map, prog_type::KPROBE, expected_attach_type) {
+            Ok(program) => {
+                counts(&program, &map, &attach, 5, &mut hit);
+            }
+            Err(error) => skipped(&error),
+        }
+    }
+}
+
+#[test]
+fn many_are_detached() {
+    root!();
+    let map = counter();
+    let attacher = Attacher::new(&tracepoint_id);
+    let attach = Attach::RawTracepoint { name: "sys_enter".into() };
+    // A program each: kernels before 6.12 attach one only once to a raw tracepoint.
+    let attached = |_| {
+        let program = counting(&map, prog_type::RAW_TRACEPOINT, 0).expect("loads");
+        attacher.attach(&program, &attach, &[]).expect("attaches")
+    };
+    let links = (0..20).map(attached).collect();
+    nap();
+    kernel::detach_all(links).wait();
+    let memory = map.mmap().expect("a mapped array");
+    let counted = memory.read_u64(0);
+    assert!(counted >= Some(20));
+    nap();
+    assert_eq!(memory.read_u64(0), counted);
+    kernel::detach_all(Vec::new()).wait();
 }

@@ -70,20 +70,56 @@ fn item(name: impl Into<String>, state: State, detail: impl Into<String>) -> Ite
 }
 
 const PLACES: &[Check] = &[
-    check("rawtracepoint", Feature::ProgType(prog_type::RAW_TRACEPOINT), "rawtracepoint probes and cheap dispatch of system calls don't work"),
-    check("rawtracepoint, typed", Feature::TpBtf, "arguments of raw tracepoints have no types: use tracepoint probes for their fields"),
-    check("kprobe, kretprobe", Feature::Kprobe, "kprobe and kretprobe probes don't work: use tracepoint, rawtracepoint or fentry"),
-    check("kprobe.multi", Feature::KprobeMulti, "a wildcard of kprobes attaches one by one, which takes milliseconds each"),
+    check(
+        "rawtracepoint",
+        Feature::ProgType(prog_type::RAW_TRACEPOINT),
+        "rawtracepoint probes and cheap dispatch of system calls don't work",
+    ),
+    check(
+        "rawtracepoint, typed",
+        Feature::TpBtf,
+        "arguments of raw tracepoints have no types: use tracepoint probes for their fields",
+    ),
+    check(
+        "kprobe, kretprobe",
+        Feature::Kprobe,
+        "kprobe and kretprobe probes don't work: use tracepoint, rawtracepoint or fentry",
+    ),
+    check(
+        "kprobe.multi",
+        Feature::KprobeMulti,
+        "a wildcard of kprobes attaches one by one, which takes milliseconds each",
+    ),
     check("kprobe.session", Feature::KprobeSession, "entry and return of a function are two programs"),
-    check("fentry, fexit", Feature::Fentry, "fentry and fexit probes don't work: use kprobe and kretprobe, or tracepoints"),
+    check(
+        "fentry, fexit",
+        Feature::Fentry,
+        "fentry and fexit probes don't work: use kprobe and kretprobe, or tracepoints",
+    ),
     check("uprobe, uretprobe, usdt", Feature::Uprobe, "user space can't be probed"),
     check("uprobe.multi", Feature::UprobeMulti, "a wildcard of uprobes attaches one by one"),
     check("uprobe.session", Feature::UprobeSession, "entry and return of a user function are two programs"),
-    check("attach cookies", Feature::PerfLink, "a program can't tell which of its probes it runs for: wildcards that ask need one program each"),
-    check("software events", Feature::SoftwareEvents, "profile, interval and software probes don't work: see kernel.perf_event_paranoid"),
-    check("hardware events", Feature::HardwareEvents, "hardware probes don't work, as on most virtual machines: use profile or software events"),
+    check(
+        "attach cookies",
+        Feature::PerfLink,
+        "a program can't tell which of its probes it runs for: wildcards that ask need one program each",
+    ),
+    check(
+        "software events",
+        Feature::SoftwareEvents,
+        "profile, interval and software probes don't work: see kernel.perf_event_paranoid",
+    ),
+    check(
+        "hardware events",
+        Feature::HardwareEvents,
+        "hardware probes don't work, as on most virtual machines: use profile or software events",
+    ),
     check("iter", Feature::Iter, "iter probes don't work"),
-    check("LSM", Feature::Lsm, "security hooks can't be traced: boot with bpf in lsm=, on a kernel with CONFIG_BPF_LSM"),
+    check(
+        "LSM",
+        Feature::Lsm,
+        "security hooks can't be traced: boot with bpf in lsm=, on a kernel with CONFIG_BPF_LSM",
+    ),
     check("sleepable programs", Feature::Sleepable, "memory of user space that is not resident reads as missing"),
 ];
 
@@ -104,9 +140,17 @@ const PROGRAMS: &[Check] = &[
     check("kprobe and uprobe", Feature::ProgType(prog_type::KPROBE), "kprobe, uprobe and usdt probes don't work"),
     check("tracepoint", Feature::ProgType(prog_type::TRACEPOINT), "tracepoint probes don't work"),
     check("raw tracepoint", Feature::ProgType(prog_type::RAW_TRACEPOINT), "rawtracepoint probes don't work"),
-    check("perf event", Feature::ProgType(prog_type::PERF_EVENT), "profile, interval, software and hardware probes don't work"),
+    check(
+        "perf event",
+        Feature::ProgType(prog_type::PERF_EVENT),
+        "profile, interval, software and hardware probes don't work",
+    ),
     check("socket filter", Feature::ProgType(prog_type::SOCKET_FILTER), "packets of sockets can't be looked at"),
-    check("traffic control", Feature::ProgType(prog_type::SCHED_CLS), "packets at the queueing layer can't be looked at"),
+    check(
+        "traffic control",
+        Feature::ProgType(prog_type::SCHED_CLS),
+        "packets at the queueing layer can't be looked at",
+    ),
     check("XDP", Feature::ProgType(prog_type::XDP), "packets at the driver can't be looked at"),
     check("cgroup, packets", Feature::ProgType(prog_type::CGROUP_SKB), "packets of a cgroup can't be looked at"),
     check("cgroup, sockets", Feature::ProgType(prog_type::CGROUP_SOCK), "sockets of a cgroup can't be looked at"),
@@ -119,28 +163,72 @@ const INSTRUCTIONS: &[Check] = &[
     check("v2: compare below", Feature::IsaV2, "programs are a little longer"),
     check("v3: 32-bit jumps", Feature::IsaV3, "programs are a little longer"),
     check("v4: sign extension", Feature::IsaV4, "programs are a little longer (before 6.6)"),
-    check("atomics with fetch", Feature::AtomicFetch, "sequence numbers and locks in programs don't work (before 5.12)"),
+    check(
+        "atomics with fetch",
+        Feature::AtomicFetch,
+        "sequence numbers and locks in programs don't work (before 5.12)",
+    ),
     check("may_goto", Feature::MayGoto, "while loops need a bound that the verifier can see (before 6.9)"),
     check("number iterators", Feature::IterNum, "long loops go through bpf_loop (before 6.4)"),
 ];
 
 const HELPERS: &[Check] = &[
-    check("bpf_probe_read_kernel", Feature::Helper(helper::probe_read_kernel), "kernel memory can't be read (lockdown, or before 5.5)"),
+    check(
+        "bpf_probe_read_kernel",
+        Feature::Helper(helper::probe_read_kernel),
+        "kernel memory can't be read (lockdown, or before 5.5)",
+    ),
     check("bpf_probe_read_user", Feature::Helper(helper::probe_read_user), "user memory can't be read (before 5.5)"),
-    check("bpf_probe_write_user", Feature::Helper(helper::probe_write_user), "user memory can't be changed, which lockdown forbids"),
-    check("bpf_ringbuf_output", Feature::Helper(helper::ringbuf_output), "events can't be sent through a ring buffer (before 5.8)"),
+    check(
+        "bpf_probe_write_user",
+        Feature::Helper(helper::probe_write_user),
+        "user memory can't be changed, which lockdown forbids",
+    ),
+    check(
+        "bpf_ringbuf_output",
+        Feature::Helper(helper::ringbuf_output),
+        "events can't be sent through a ring buffer (before 5.8)",
+    ),
     check("bpf_get_stackid", Feature::Helper(helper::get_stackid), "kstack and ustack don't work"),
-    check("bpf_ktime_get_boot_ns", Feature::Helper(helper::ktime_get_boot_ns), "nsecs stops while the machine sleeps (before 5.8)"),
+    check(
+        "bpf_ktime_get_boot_ns",
+        Feature::Helper(helper::ktime_get_boot_ns),
+        "nsecs stops while the machine sleeps (before 5.8)",
+    ),
     check("bpf_ktime_get_tai_ns", Feature::Helper(helper::ktime_get_tai_ns), "nsecs(tai) does not work (before 6.1)"),
-    check("bpf_get_ns_current_pid_tgid", Feature::Helper(helper::get_ns_current_pid_tgid), "pids are those of the initial namespace (before 5.7)"),
-    check("bpf_get_current_task_btf", Feature::Helper(helper::get_current_task_btf), "fields of curtask are read by a helper each (before 5.11)"),
-    check("bpf_get_current_cgroup_id", Feature::Helper(helper::get_current_cgroup_id), "the cgroup builtin does not work"),
+    check(
+        "bpf_get_ns_current_pid_tgid",
+        Feature::Helper(helper::get_ns_current_pid_tgid),
+        "pids are those of the initial namespace (before 5.7)",
+    ),
+    check(
+        "bpf_get_current_task_btf",
+        Feature::Helper(helper::get_current_task_btf),
+        "fields of curtask are read by a helper each (before 5.11)",
+    ),
+    check(
+        "bpf_get_current_cgroup_id",
+        Feature::Helper(helper::get_current_cgroup_id),
+        "the cgroup builtin does not work",
+    ),
     check("bpf_get_func_ip", Feature::Helper(helper::get_func_ip), "func in wildcards does not work (before 5.15)"),
-    check("bpf_get_attach_cookie", Feature::Helper(helper::get_attach_cookie), "probe in wildcards needs one program each (before 5.15)"),
-    check("bpf_for_each_map_elem", Feature::Helper(helper::for_each_map_elem), "loops over maps don't work (before 5.13)"),
+    check(
+        "bpf_get_attach_cookie",
+        Feature::Helper(helper::get_attach_cookie),
+        "probe in wildcards needs one program each (before 5.15)",
+    ),
+    check(
+        "bpf_for_each_map_elem",
+        Feature::Helper(helper::for_each_map_elem),
+        "loops over maps don't work (before 5.13)",
+    ),
     check("bpf_loop", Feature::Helper(helper::r#loop), "long loops don't work (before 5.17)"),
     check("bpf_send_signal", Feature::Helper(helper::send_signal), "signal() does not work (before 5.3)"),
-    check("bpf_override_return", Feature::Helper(helper::override_return), "override() does not work: the kernel lacks CONFIG_BPF_KPROBE_OVERRIDE"),
+    check(
+        "bpf_override_return",
+        Feature::Helper(helper::override_return),
+        "override() does not work: the kernel lacks CONFIG_BPF_KPROBE_OVERRIDE",
+    ),
 ];
 
 const HELPER_COUNTS: &[(&str, u32)] = &[
@@ -266,7 +354,11 @@ fn tracepoints() -> Item {
 }
 
 fn names(features: &Features, find: crate::features::FindType<'_>) -> Vec<Item> {
-    let types = check("kernel types (BTF)", Feature::Btf, "no struct fields, fentry, typed raw tracepoints or iter: a kernel with CONFIG_DEBUG_INFO_BTF has them");
+    let types = check(
+        "kernel types (BTF)",
+        Feature::Btf,
+        "no struct fields, fentry, typed raw tracepoints or iter: a kernel with CONFIG_DEBUG_INFO_BTF has them",
+    );
     let mut types = types.item(features.ask(Feature::Btf, find));
     if types.state == State::Yes
         && let Ok(bytes) = kernel_types::vmlinux()

@@ -17,6 +17,9 @@ pub(super) fn raw_tracepoint(program: &Program, name: &str, by_name: bool, cooki
     let c_name = CString::new(name).map_err(|_| Error::refused(asked(), "the name has a NUL byte in it"))?;
     let fd = open_tracepoint(program, by_name.then_some(&c_name), cookie).map_err(|errno| match errno.0 {
         libc::ENOENT => Error::system_hint(asked(), errno, "the kernel has no such tracepoint"),
+        libc::EEXIST => {
+            Error::system_hint(asked(), errno, "this kernel attaches a program to a raw tracepoint only once")
+        }
         libc::EINVAL => Error::system_hint(asked(), errno, "the program reads more arguments than the tracepoint has"),
         _ => Error::system(asked(), errno),
     })?;
@@ -30,7 +33,9 @@ pub(super) fn trampoline(program: &Program, cookie: Option<u64>) -> Result<Fds, 
         libc::EPERM => Error::system_hint(asked(), errno, NO_TRAMPOLINES),
         libc::EBUSY => Error::system_hint(asked(), errno, "something else (live patching, ftrace) holds the function"),
         libc::E2BIG => Error::system_hint(asked(), errno, "the kernel runs at most 38 programs at a function"),
-        crate::error::ENOTSUPP => Error::system_hint(asked(), errno, "this architecture or kernel has no BPF trampolines: use a kprobe"),
+        crate::error::ENOTSUPP => {
+            Error::system_hint(asked(), errno, "this architecture or kernel has no BPF trampolines: use a kprobe")
+        }
         _ => Error::system(asked(), errno),
     })?;
     Ok(vec![fd])

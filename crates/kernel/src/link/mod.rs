@@ -132,10 +132,7 @@ impl<'a> Attacher<'a> {
 }
 
 fn for_uprobe_multi(program: &Program) -> bool {
-    matches!(
-        program.expected_attach_type(),
-        attach_type::TRACE_UPROBE_MULTI | attach_type::TRACE_UPROBE_SESSION
-    )
+    matches!(program.expected_attach_type(), attach_type::TRACE_UPROBE_MULTI | attach_type::TRACE_UPROBE_SESSION)
 }
 
 /// The descriptors of one attachment: what runs the program, and what that hangs on.
