@@ -308,6 +308,8 @@ impl<'h> Catalog<'h> {
                 }
                 Kind::Int => match t.int() {
                     Some(int) if int.bool => Type::Bool,
+                    // Text, whatever the kernel was built to take `char` for.
+                    Some(int) if int.size == 1 && t.name() == "char" => Type::I8,
                     Some(int) => match int.size {
                         bytes @ (1 | 2 | 4 | 8) => Type::int(bytes as u8, int.signed),
                         16 => Type::array(Type::U64, 2),

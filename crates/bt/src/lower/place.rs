@@ -6,7 +6,7 @@ use isa::uapi::helper;
 
 use super::Lowering;
 use crate::catalog::Member;
-use crate::context::Source;
+use crate::context::{ContextKind, Source};
 use crate::hir::{Builtin, Expr, ExprKind};
 use crate::storage;
 use crate::types::*;
@@ -92,16 +92,38 @@ impl Lowering<'_, '_, '_> {
             ExprKind::Cast(inner) if pointee_struct(&e.ty).is_some() && pointee_struct(&e.ty) == pointee_struct(&inner.ty) => {
                 self.operand(inner)
             }
-            ExprKind::Field { of, member } if points_to_struct(&member.ty) && loads_as_object(member) => {
-                match self.place(of) {
-                    Place::Direct { ptr, offset } if self.is_object(ptr) => {
-                        Operand::Object(self.b.load_ptr(Space::Btf, ptr, offset + member.offset as i32))
-                    }
-                    place => Operand::Int(self.load_member(place, member)),
+            ExprKind::Field { of, member } if member.ty.is_pointer() => match self.place(of) {
+                Place::Direct { ptr, offset }
+                    if self.is_object(ptr) && points_to_struct(&member.ty) && loads_as_object(member) =>
+                {
+                    Operand::Object(self.b.load_ptr(Space::Btf, ptr, offset + member.offset as i32))
                 }
+                Place::Direct { ptr, offset } if self.is_context(ptr) && self.context.kind == ContextKind::Iter => {
+                    self.iter_object(ptr, offset + member.offset as i32)
+                }
+                place => Operand::Int(self.load_member(place, member)),
+            },
+            // The context itself: its fields are loaded.
+            ExprKind::Builtin(Builtin::Ctx) if self.context.iter_struct.is_some() || self.context.registers => {
+                Operand::Object(self.context_pointer())
             }
             _ => Operand::Int(self.scalar(e)),
         }
+    }
+
+    fn is_context(&self, ptr: Value) -> bool {
+        self.b.func.ty(ptr) == IrType::Ptr(Space::Ctx)
+    }
+
+    /// An object that an iterator is at. After the last there is none: then the
+    /// program ends.
+    fn iter_object(&mut self, ctx: Value, offset: i32) -> Operand {
+        let object = self.b.load_ptr(Space::Btf, ctx, offset);
+        let there = self.b.compare_imm(ir::Cond::Ne, object, 0);
+        let go = self.b.create_block();
+        self.b.branch(there, go, self.exit);
+        self.b.switch_to(go);
+        Operand::Object(object)
     }
 
     pub(super) fn is_object(&self, ptr: Value) -> bool {

@@ -3,7 +3,7 @@
 use super::expressions::smallest;
 use super::{Analyzer, Binding};
 use crate::ast::{self, BinaryOp as Op, Span};
-use crate::hir::{BinaryOp, Comparison, Expr, ExprKind, StepTarget, UnaryOp};
+use crate::hir::{truncate, BinaryOp, Comparison, Expr, ExprKind, StepTarget, UnaryOp};
 use crate::types::*;
 
 impl Analyzer<'_> {
@@ -32,6 +32,12 @@ impl Analyzer<'_> {
                     return self.error(span, message);
                 }
                 let op = if op == ast::UnaryOp::Neg { UnaryOp::Neg } else { UnaryOp::Complement };
+                if let (ExprKind::Int(n), Type::Int(int @ IntType { bytes: 1 | 2 | 4, signed: false })) =
+                    (&of.kind, &of.ty)
+                {
+                    let n = if op == UnaryOp::Neg { n.wrapping_neg() } else { !n };
+                    return Some(Expr::int(truncate(n, *int), of.ty, span));
+                }
                 if let ExprKind::Int(n) = of.kind {
                     return Some(match op {
                         UnaryOp::Neg => {
