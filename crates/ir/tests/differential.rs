@@ -7,47 +7,9 @@
 mod generate;
 mod kernel_run;
 
-use generate::{STATE_BYTES, Shape};
-use ir::eval::{Environment, EvalError, Evaluator};
-use ir::{Error, Func, Map, Module, Options};
-use isa::uapi::helper;
+use generate::Shape;
+use ir::{Error, Map, Module, Options};
 use kernel_run::{Loaded, Refusal};
-
-/// The helpers that generated programs call.
-struct Kernel;
-
-impl Environment for Kernel {
-    fn call_helper(&mut self, number: u32, args: &[u64], evaluator: &mut Evaluator<'_>) -> Result<u64, EvalError> {
-        match (number, args) {
-            (helper::probe_read_kernel, &[to, len, from]) => {
-                let bytes = evaluator.memory.read(from, len as u32)?.to_vec();
-                evaluator.memory.bytes_mut(to, len as u32)?.copy_from_slice(&bytes);
-                Ok(0)
-            }
-            (helper::map_lookup_elem, &[map, key]) => {
-                let map = evaluator.map_of(map).ok_or(EvalError::Helper(number))?;
-                match evaluator.memory.read(key, 4)? {
-                    [0, 0, 0, 0] => evaluator.map_value(map),
-                    _ => Ok(0),
-                }
-            }
-            _ => Err(EvalError::Helper(number)),
-        }
-    }
-}
-
-/// What a program returns (a socket filter: 32 bits) and leaves in its map.
-fn evaluate(module: &Module) -> Result<(u32, Vec<u8>), EvalError> {
-    let mut evaluator = Evaluator::new(module, 1_000_000);
-    let context = evaluator.memory.allocate(vec![0; 192]);
-    let result = evaluator.call(Func::from_u32(0), &[context], &mut Kernel)?;
-    let state = evaluator.map_value(Map::from_u32(0))?;
-    Ok((result as u32, evaluator.memory.read(state, STATE_BYTES)?.to_vec()))
-}
-
-fn shape(seed: u64) -> Shape {
-    Shape { size: 10 + (seed % 13) as usize * 12, helpers: seed.is_multiple_of(2), calls: seed.is_multiple_of(5) }
-}
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
@@ -90,8 +52,10 @@ fn compiled_programs_do_what_the_evaluator_does() {
     let newest = kernel_run::newest_isa();
     let (mut unsupported, mut too_complex) = (0, 0);
     for seed in first..first + programs {
-        let module = generate::module(seed, shape(seed));
-        let expected = evaluate(&module).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{module}"));
+        let module = generate::module(seed, Shape::of(seed));
+        let (result, state) = generate::run(&module).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{module}"));
+        // A socket filter's result has 32 bits.
+        let expected = (result as u32, state);
         let isa = 1 + (seed % u64::from(newest)) as u8;
         for optimize in [false, true] {
             let options = Options { isa, optimize };

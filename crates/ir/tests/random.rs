@@ -2,51 +2,12 @@
 
 mod generate;
 
-use generate::{STATE_BYTES, Shape};
-use ir::eval::{Environment, EvalError, Evaluator};
-use ir::{Func, Map, Module};
-use isa::uapi::helper;
-
-/// The helpers that generated programs call.
-struct Kernel;
-
-impl Environment for Kernel {
-    fn call_helper(&mut self, number: u32, args: &[u64], evaluator: &mut Evaluator<'_>) -> Result<u64, EvalError> {
-        match (number, args) {
-            (helper::probe_read_kernel, &[to, len, from]) => {
-                let bytes = evaluator.memory.read(from, len as u32)?.to_vec();
-                evaluator.memory.bytes_mut(to, len as u32)?.copy_from_slice(&bytes);
-                Ok(0)
-            }
-            (helper::map_lookup_elem, &[map, key]) => {
-                let map = evaluator.map_of(map).ok_or(EvalError::Helper(number))?;
-                match evaluator.memory.read(key, 4)? {
-                    [0, 0, 0, 0] => evaluator.map_value(map),
-                    _ => Ok(0),
-                }
-            }
-            _ => Err(EvalError::Helper(number)),
-        }
-    }
-}
-
-/// What a program returns and leaves in its map.
-fn run(module: &Module) -> Result<(u64, Vec<u8>), EvalError> {
-    let mut evaluator = Evaluator::new(module, 1_000_000);
-    let context = evaluator.memory.allocate(vec![0; 192]);
-    let result = evaluator.call(Func::from_u32(0), &[context], &mut Kernel)?;
-    let state = evaluator.map_value(Map::from_u32(0))?;
-    Ok((result, evaluator.memory.read(state, STATE_BYTES)?.to_vec()))
-}
-
-fn shape(seed: u64) -> Shape {
-    Shape { size: 10 + (seed % 13) as usize * 12, helpers: seed.is_multiple_of(2), calls: seed.is_multiple_of(5) }
-}
+use generate::{Shape, run};
 
 #[test]
 fn generated_programs_are_valid_and_end() {
     for seed in 0..300 {
-        let module = generate::module(seed, shape(seed));
+        let module = generate::module(seed, Shape::of(seed));
         ir::verify_module(&module).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{module}"));
         run(&module).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{module}"));
     }
@@ -55,7 +16,7 @@ fn generated_programs_are_valid_and_end() {
 #[test]
 fn generated_programs_survive_the_text_form() {
     for seed in 0..300 {
-        let module = generate::module(seed, shape(seed));
+        let module = generate::module(seed, Shape::of(seed));
         let text = module.to_string();
         let parsed = ir::parse_module(&text).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
         assert_eq!(parsed.to_string(), text, "seed {seed}");
@@ -71,7 +32,7 @@ fn programs() -> u64 {
 #[test]
 fn each_pass_keeps_the_meaning_of_programs() {
     for seed in 0..programs() {
-        let original = generate::module(seed, shape(seed));
+        let original = generate::module(seed, Shape::of(seed));
         let expected = run(&original);
         for pass in ir::Pass::ALL {
             let mut module = original.clone();
@@ -86,7 +47,7 @@ fn each_pass_keeps_the_meaning_of_programs() {
 #[test]
 fn the_pipeline_keeps_the_meaning_of_programs() {
     for seed in 0..programs() {
-        let original = generate::module(seed, shape(seed));
+        let original = generate::module(seed, Shape::of(seed));
         let mut module = original.clone();
         ir::optimize(&mut module);
         ir::verify_module(&module).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{original}\n{module}"));

@@ -7,6 +7,9 @@
 //! It loads on a kernel as it is: loops are bounded, memory is written before it
 //! is read, variable offsets are clamped.
 
+mod evaluate;
+
+pub use evaluate::run;
 use ir::*;
 use isa::uapi::{helper, map_type, prog_type};
 
@@ -56,6 +59,13 @@ pub struct Shape {
     pub helpers: bool,
     /// A second function that the first calls.
     pub calls: bool,
+}
+
+impl Shape {
+    /// Small and large programs, some with helpers, some with a function.
+    pub fn of(seed: u64) -> Shape {
+        Shape { size: 10 + (seed % 13) as usize * 12, helpers: seed.is_multiple_of(2), calls: seed.is_multiple_of(5) }
+    }
 }
 
 pub fn module(seed: u64, shape: Shape) -> Module {
