@@ -56,7 +56,7 @@ pub fn analyze(
         changed: false,
         depth: 0,
         variable_types: HashMap::new(),
-        hoisted: HashSet::new(),
+        hoisted: HashMap::new(),
         probe: ProbeState::new(0, first.context),
     };
     for _ in 0..MAX_ROUNDS {
@@ -89,7 +89,7 @@ pub(crate) struct Analyzer<'a> {
     /// Types that earlier rounds found for a program's variables, in order of declaration.
     variable_types: HashMap<(usize, u32), Type>,
     /// Variables used outside the block that sets them: they belong to the whole program.
-    hoisted: HashSet<(usize, String)>,
+    hoisted: HashMap<(usize, String), Span>,
     probe: ProbeState<'a>,
 }
 
@@ -135,7 +135,8 @@ impl<'a> ProbeState<'a> {
 impl<'a> Analyzer<'a> {
     fn program(&mut self, index: usize, site: &Site<'a>) -> hir::Program {
         self.probe = ProbeState::new(index, site.context);
-        for name in self.hoisted_names(index) {
+        for (name, used) in self.hoisted_names(index) {
+            self.warn(used, format!("Variable {name} is used outside of the block that sets it: it is 0 or empty until then."));
             let var = self.new_variable(&name);
             self.probe.variables[var.0 as usize].hoisted = true;
             self.probe.scopes[0].names.insert(name, Binding::Variable(var, site.probe.span));
@@ -155,9 +156,10 @@ impl<'a> Analyzer<'a> {
         hir::Program { predicate, body, variables }
     }
 
-    fn hoisted_names(&self, site: usize) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.hoisted.iter().filter(|(s, _)| *s == site).map(|(_, name)| name.clone()).collect();
+    /// Variables of the whole program, each with the place that made it one.
+    fn hoisted_names(&self, site: usize) -> Vec<(String, Span)> {
+        let of_site = self.hoisted.iter().filter(|((s, _), _)| *s == site);
+        let mut names: Vec<(String, Span)> = of_site.map(|((_, name), span)| (name.clone(), *span)).collect();
         names.sort();
         names
     }
@@ -167,7 +169,7 @@ impl<'a> Analyzer<'a> {
         // A probe with several attach points says everything as often.
         let mut seen = HashSet::new();
         self.diagnostics.retain(|d| seen.insert((d.span, d.message.clone())));
-        self.diagnostics.sort_by_key(|d| (!d.is_error(), d.span.map_or(0, |s| s.start)));
+        self.diagnostics.sort_by_key(|d| !d.is_error());
         if self.diagnostics.iter().any(Diagnostic::is_error) {
             return Err(self.diagnostics);
         }
@@ -234,8 +236,8 @@ impl<'a> Analyzer<'a> {
     /// A variable that is in scope nowhere. If a closed block has set it, as
     /// old scripts do, it becomes one of the whole program.
     fn undefined_variable<T>(&mut self, name: &str, span: Span) -> Option<T> {
-        if self.probe.closed.contains(name) && self.hoisted.insert((self.probe.site, name.to_owned())) {
-            let site = self.probe.site;
+        let site = self.probe.site;
+        if self.probe.closed.contains(name) && self.hoisted.insert((site, name.to_owned()), span).is_none() {
             self.variable_types.retain(|(s, _), _| *s != site);
             self.changed = true;
             return None;
