@@ -14,7 +14,7 @@ use isa::uapi::{attach_type, cmd, map_type, prog_type};
 use isa::{AluOp, AtomicOp, Cond, Insn, R0, R1, R2, R3, R10, Size};
 
 use crate::error::{Errno, Error};
-use crate::link::{Attacher, pmu_type};
+use crate::link::{Attacher, detach_all, pmu_type};
 use crate::map::Map;
 use crate::program::{Program, Spec};
 use crate::{sys, uapi};
@@ -342,10 +342,12 @@ fn try_trampoline(find: FindType<'_>) -> Result<(), String> {
 
 fn attach_to_target(program: &Program) -> Result<(), String> {
     let no_tracepoint = |_: &str, _: &str| Err(Error::refused("attach", "not a tracepoint"));
-    Attacher::new(&no_tracepoint)
+    let link = Attacher::new(&no_tracepoint)
         .attach(program, &object::plan::Attach::Trampoline, &[])
-        .map(drop)
-        .map_err(|error| in_words(&error))
+        .map_err(|error| in_words(&error))?;
+    // Taking a trampoline away waits for grace periods, which whoever asks need not.
+    detach_all(vec![link]).leave();
+    Ok(())
 }
 
 fn try_event(kind: u32) -> Result<(), String> {

@@ -117,6 +117,12 @@ fn kprobe_counts_entry_and_return() {
         let attach = Attach::Kprobe { module: None, function: "hrtimer_nanosleep".into(), offset: 0, ret };
         counts(&program, &map, &attach, 5, &mut nap);
     }
+    if let Ok(Some(address)) = kernel::kallsyms::address("hrtimer_nanosleep") {
+        let map = counter();
+        let program = counting(&map, prog_type::KPROBE, 0).expect("loads");
+        let attach = Attach::Kprobe { module: None, function: format!("{address:#x}"), offset: 0, ret: false };
+        counts(&program, &map, &attach, 5, &mut nap);
+    }
     let map = counter();
     let program = counting(&map, prog_type::KPROBE, 0).expect("loads");
     let attach = Attach::Kprobe { module: None, function: "no_such_function".into(), offset: 0, ret: false };

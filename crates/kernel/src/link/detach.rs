@@ -37,6 +37,11 @@ pub struct Detaching {
 impl Detaching {
     /// Waits until all are detached.
     pub fn wait(self) {}
+
+    /// Lets them end by themselves. They do so before the process does, in any case.
+    pub fn leave(mut self) {
+        self.threads.clear();
+    }
 }
 
 impl Drop for Detaching {

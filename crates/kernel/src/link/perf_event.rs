@@ -15,7 +15,7 @@ use crate::program::Program;
 use crate::uapi::{self, perf};
 use crate::{cpus, sys};
 
-/// Where a kprobe goes.
+/// Where a kprobe goes; `function` is a name, or an address with `0x`.
 pub(super) struct KernelPlace<'a> {
     pub module: Option<&'a str>,
     pub function: &'a str,
@@ -96,11 +96,13 @@ pub(super) fn kprobe(program: &Program, pmu: u32, place: &KernelPlace<'_>, cooki
         offset => format!("attach to {kind}:{symbol}+{offset}"),
     };
     let name = c_string(&symbol, asked)?;
+    // `0xffffffff81000000` in place of a name is an address.
+    let address = place.function.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
     let attr = uapi::PerfEvent {
         kind: pmu,
         config: if place.ret { RETURN } else { 0 },
-        config1: name.as_ptr() as u64,
-        config2: place.offset,
+        config1: if address.is_some() { 0 } else { name.as_ptr() as u64 },
+        config2: address.unwrap_or(0).wrapping_add(place.offset),
         ..Default::default()
     };
     let event = open_everywhere(&attr).map_err(|errno| match errno.0 {
