@@ -4,6 +4,7 @@
 //! test counts by comm                  starts a case; its name
 //! needs kprobe                         what the kernel must have, else it is skipped
 //! run run -q SCRIPT                    arguments for skep; SCRIPT is the script's file
+//! shell SKEP list | head -1            instead of run: a shell command; SKEP is the binary
 //! script                               the script, indented
 //!     kprobe:vfs_read { @[comm] = count(); }
 //! file hello.c                         a file to make first, indented
@@ -31,7 +32,7 @@ pub struct Case {
     pub name: String,
     pub file: String,
     pub needs: Vec<String>,
-    pub args: String,
+    pub command: String,
     pub script: Option<String>,
     pub files: Vec<(String, String)>,
     pub before: Vec<String>,
@@ -95,7 +96,8 @@ fn parse(text: &str, stem: &str) -> Result<Vec<Case>> {
         };
         match word {
             "needs" => case.needs.extend(rest.split_whitespace().map(String::from)),
-            "run" => case.args = rest,
+            "run" => case.command = format!("exec SKEP {rest}"),
+            "shell" => case.command = rest,
             "script" => case.script = Some(block()),
             "file" => {
                 let text = block();

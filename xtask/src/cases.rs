@@ -172,10 +172,9 @@ fn try_case(case: &Case, skep: &Path) -> Result<Option<String>> {
     if let Some(script) = &case.script {
         std::fs::write(&script_file, fill(script))?;
     }
-    let args = fill(&case.args.replace("SCRIPT", "script.bt"));
     let mut child = Command::new("sh")
         .arg("-c")
-        .arg(format!("exec {} {args}", skep.display()))
+        .arg(fill(&case.command.replace("SCRIPT", "script.bt")))
         .current_dir(&dir.0)
         .env(ATTACHED, "1")
         .stdin(Stdio::null())
