@@ -21,6 +21,8 @@ pub struct Options {
     pub pid: Option<u32>,
     /// A command that is held until all probes are attached; the session ends when it ends.
     pub child: Option<kernel::Child>,
+    /// Load and attach, then end: nothing of the script runs by our doing, nothing is shown.
+    pub dry_run: bool,
     /// Show all maps that are not empty at the end.
     pub print_maps_on_exit: bool,
     /// `cat()` writes no more of a file than this.
@@ -48,6 +50,7 @@ impl Default for Options {
             verbose: false,
             pid: None,
             child: None,
+            dry_run: false,
             print_maps_on_exit: true,
             max_cat_bytes: 10_240,
             timings: Timings::default(),

@@ -57,6 +57,7 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
         verbose,
         pid,
         child,
+        dry_run,
         print_maps_on_exit,
         max_cat_bytes,
         mut timings,
@@ -95,6 +96,10 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
         interrupted,
     };
 
+    if dry_run {
+        timings.time("attach", || session.attach_all())?;
+        return Ok(Outcome { exit_code: 0, timings });
+    }
     timings.time("begin", || session.run_probes(|attach| *attach == Attach::Begin))?;
     let links = timings.time("attach", || session.attach_all())?;
     session.tell_attached(quiet);

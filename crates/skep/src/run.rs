@@ -85,6 +85,7 @@ fn run(script: &Script, args: Args) -> Result<u8> {
         verbose: args.verbose,
         pid: args.pid,
         child,
+        dry_run: args.dry_run,
         print_maps_on_exit: config.print_maps_on_exit,
         max_cat_bytes: config.max_cat_bytes as usize,
         timings,
