@@ -249,12 +249,10 @@ fn try_insn(insn: Insn) -> Result<(), String> {
 
 fn try_map(number: u32) -> Result<(), String> {
     let page = sys::page_size() as u32;
-    /// `BPF_F_NO_PREALLOC`.
-    const NO_PREALLOC: u32 = 1;
     let (key_size, value_size, max_entries, flags) = match number {
         map_type::RINGBUF | map_type::USER_RINGBUF => (0, 0, page, 0),
         map_type::STACK_TRACE => (4, 8, 1, 0),
-        map_type::LPM_TRIE => (8, 8, 1, NO_PREALLOC),
+        map_type::LPM_TRIE => (8, 8, 1, crate::map::NO_PREALLOC),
         map_type::QUEUE | map_type::STACK | map_type::BLOOM_FILTER => (0, 8, 1, 0),
         // BPF_F_MMAPABLE; entries are pages.
         map_type::ARENA => (0, 0, 1, crate::map::MMAPABLE),

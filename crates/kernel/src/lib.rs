@@ -45,7 +45,7 @@ pub use features::{Feature, Features, FindType};
 pub use kconfig::Kconfig;
 pub use link::{Attacher, Detaching, Link, detach_all, read_iterator};
 pub use load::{LoadOptions, Loaded};
-pub use map::{Entries, MMAPABLE, Map, MappedArray, Update};
+pub use map::{Entries, MMAPABLE, Map, MappedArray, NO_PREALLOC, Update};
 pub use program::{
     Info, LoadError, Program, Spec, Statistics, TestInput, TestOutput, Types, all as all_programs, load_btf, module_btf,
 };

@@ -13,6 +13,14 @@ use crate::{cpus, sys};
 /// `BPF_F_MMAPABLE`: an array map whose values can be mapped into our memory.
 pub const MMAPABLE: u32 = 1 << 10;
 
+/// `BPF_F_NO_PREALLOC`: a hash map that takes memory for its entries when they come.
+///
+/// A per-CPU hash of 4,096 entries takes 1.6 ms to create with its entries and 0.05 ms
+/// without (6.18, 2 CPUs; a plain hash 0.07 and 0.05). Programs on probes may have such maps since
+/// 6.1, whose allocator serves any context; a burst of new keys can outrun its refill, and
+/// then an update fails with `ENOMEM`.
+pub const NO_PREALLOC: u32 = 1 << 0;
+
 /// A map of the kernel, ours as long as the descriptor is open.
 #[derive(Debug)]
 pub struct Map {
