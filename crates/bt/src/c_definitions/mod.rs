@@ -326,7 +326,7 @@ impl<'a, 'c, 'h> Parser<'a, 'c, 'h> {
         }
         let span = self.span();
         let base = self.specifiers()?;
-        if self.at(";") {
+        if self.at(";") || self.at("}") {
             // Members of an anonymous struct count as ours.
             if let Type::Struct(id) = base.ty
                 && base.defined_here
@@ -341,7 +341,7 @@ impl<'a, 'c, 'h> Parser<'a, 'c, 'h> {
                 });
             }
         }
-        while !self.at(";") {
+        while !self.at(";") && !self.at("}") {
             let mut member = if self.at(":") {
                 let span = self.span();
                 Declarator { name: String::new(), span, ty: base.ty.clone(), align: base.align, bits: None }
@@ -362,7 +362,8 @@ impl<'a, 'c, 'h> Parser<'a, 'c, 'h> {
                 break;
             }
         }
-        self.expect(";")
+        // Compilers let the last `;` be left out, and so do scripts.
+        if self.at("}") { Ok(()) } else { self.expect(";") }
     }
 
     /// `*name[4]`, `(*name)(int)`.

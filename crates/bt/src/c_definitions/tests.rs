@@ -54,6 +54,7 @@ fn layouts() {
         ("struct s { short a; double d; float f; };", "a@0 d@8 f@16 = 24"),
         ("struct s { int n; char data[]; };", "n@0 data@4 = 4"),
         ("struct s { };", " = 0"),
+        ("struct s { struct { int m[1] } y; int a:3, b:5 }", "y@0 a@4:0+3 b@4:3+5 = 8"),
         ("#define N 4\nstruct s { char a[N * 2 + 1]; short b; };", "a@0 b@10 = 12"),
         ("enum e { A = 3, B }; struct s { char a[B]; enum e x; };", "a@0 x@4 = 8"),
         ("typedef unsigned int u; typedef struct { u a; char b; } t; struct s { char c; t d[2]; };", "c@0 d@4 = 20"),
@@ -96,8 +97,7 @@ fn errors() {
         ("struct s { char a[1/0]; };", "division by zero"),
         ("struct s { char a[N]; };", "'N' is not a constant"),
         ("struct s { struct s a; };", "field 'a' has an incomplete type"),
-        ("struct s { int };", "expected a name"),
-        ("struct s { int a } ;", "expected ';'"),
+        ("struct s { int a int b; };", "expected ';'"),
         ("struct s { int a; } __attribute__((aligned(3)));", "an alignment must be a small power of two"),
         ("enum e { 3 };", "expected a name"),
     ] {
