@@ -320,8 +320,8 @@ impl Generator<'_> {
         }
     }
 
-    /// A place of `bytes` bytes, aligned, in a slot or in the map's value. The
-    /// offset is a constant or a clamped variable.
+    /// A place of `bytes` bytes, mostly aligned, in a slot or in the map's value.
+    /// The offset is a constant or a clamped variable.
     fn place(&mut self, bytes: u32) -> (Value, i32) {
         let in_slot = self.random.below(3) > 0;
         let (size, slot) = if in_slot {
@@ -331,7 +331,11 @@ impl Generator<'_> {
             (STATE_BYTES, None)
         };
         let variable = size.is_power_of_two() && self.random.below(6) == 0;
-        let constant = bytes * self.random.below((size / bytes) as usize) as u32;
+        let constant = match self.random.below(12) {
+            // Misaligned, which the verifier never allows on the stack as it is.
+            0 => self.random.below((size - bytes + 1) as usize) as u32,
+            _ => bytes * self.random.below((size / bytes) as usize) as u32,
+        };
         let split = if variable { 0 } else { self.random.pick(&[0, constant]) };
         let base = match slot {
             Some(slot) => self.b.slot_addr(slot, split as i32),

@@ -13,7 +13,7 @@ impl Lowering<'_> {
         self.push(inst);
     }
 
-    fn alu(&mut self, dst: VReg, op: AluOp, width: Width, a: VReg, b: VReg) {
+    pub(super) fn alu(&mut self, dst: VReg, op: AluOp, width: Width, a: VReg, b: VReg) {
         let inst = self.inst(Op::Alu { op, width }).reuse_def(dst, 1).uses(a).uses(b);
         self.push(inst);
     }

@@ -1,7 +1,7 @@
 //! Loads, stores, atomics, and copies and fills of memory.
 
 use isa::uapi::helper;
-use isa::{AtomicOp, Size, Width};
+use isa::{AluOp, AtomicOp, Size, Width};
 use regalloc2::VReg;
 
 use super::Lowering;
@@ -20,7 +20,7 @@ const FILL_ROUND_BYTES: u32 = 64;
 impl Lowering<'_> {
     pub(super) fn load(&mut self, dst: VReg, mem: MemType, ptr: Value, offset: i32) -> Result<(), Error> {
         let at = self.location(ptr, offset.into());
-        if !mem.is_signed() || self.isa >= 4 {
+        if !mem.is_signed() || self.isa >= 4 && !self.is_misaligned(mem.bytes(), at) {
             self.load_at(dst, mem, at);
             return Ok(());
         }
@@ -35,7 +35,51 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    /// Whether the verifier would refuse the access as misaligned: on the stack
+    /// it insists on alignment on every machine.
+    fn is_misaligned(&self, bytes: u32, at: Location) -> bool {
+        matches!(at.base, Base::Slot(_)) && self.alignment(at) < bytes
+    }
+
+    /// Loads from a misaligned place in parts.
+    fn load_parts(&mut self, dst: VReg, bytes: u32, at: Location) {
+        let parts = self.pieces(&[at], bytes, bytes);
+        let mut so_far = None;
+        for (i, &(done, size)) in parts.iter().enumerate() {
+            let part = self.fresh();
+            self.load_at(part, unsigned(size), at.plus(done));
+            let shift = i32::from(low_bits_before(done, size, bytes));
+            let placed = if shift == 0 { part } else { self.fresh() };
+            if shift != 0 {
+                self.alu_imm(placed, AluOp::Lsh, Width::W64, part, shift);
+            }
+            so_far = Some(match so_far {
+                None => placed,
+                Some(low) => {
+                    let both = if i + 1 == parts.len() { dst } else { self.fresh() };
+                    self.alu(both, AluOp::Or, Width::W64, low, placed);
+                    both
+                }
+            });
+        }
+    }
+
+    /// Stores to a misaligned place in parts.
+    fn store_parts(&mut self, bytes: u32, at: Location, value: VReg) {
+        for (done, size) in self.pieces(&[at], bytes, bytes) {
+            let shift = i32::from(low_bits_before(done, size, bytes));
+            let part = if shift == 0 { value } else { self.fresh() };
+            if shift != 0 {
+                self.alu_imm(part, AluOp::Rsh, Width::W64, value, shift);
+            }
+            self.store_at(size, at.plus(done), part);
+        }
+    }
+
     fn load_at(&mut self, dst: VReg, mem: MemType, at: Location) {
+        if self.is_misaligned(mem.bytes(), at) {
+            return self.load_parts(dst, mem.bytes(), at);
+        }
         let (address, base) = self.address(at);
         let inst = Self::with_base(self.inst(Op::Load { mem, address }).def(dst), base);
         self.push(inst);
@@ -60,6 +104,7 @@ impl Lowering<'_> {
         if let Some(n) = self.constant(value)
             && let Some(imm) = store_imm(size, n)
             && self.space(at) != Some(Space::Ctx)
+            && !self.is_misaligned(mem.bytes(), at)
         {
             self.store_imm_at(size, at, imm);
             return Ok(());
@@ -79,6 +124,9 @@ impl Lowering<'_> {
     }
 
     fn store_at(&mut self, size: Size, at: Location, value: VReg) {
+        if self.is_misaligned(size.bytes().into(), at) {
+            return self.store_parts(size.bytes().into(), at, value);
+        }
         let (address, base) = self.address(at);
         let inst = Self::with_base(self.inst(Op::Store { size, address }).uses(value), base);
         self.push(inst);
@@ -221,6 +269,9 @@ impl Lowering<'_> {
     ) -> Result<(), Error> {
         let to = self.location(dst, dst_offset.into());
         let from = self.location(src, src_offset.into());
+        if len == 0 {
+            return Ok(());
+        }
         // Kernel memory is not walked field by field here: only the helper may
         // read across the members of a structure.
         let direct = self.space(from).is_some_and(|s| s.is_readable() && s != Space::Btf);
@@ -338,6 +389,12 @@ fn size_of(mem: MemType) -> Size {
         MemType::U32 | MemType::S32 => Size::W,
         MemType::U64 => Size::Dw,
     }
+}
+
+/// How many bits of a number stand below the part of `size` at byte `done`.
+fn low_bits_before(done: u32, size: Size, bytes: u32) -> u8 {
+    let before = if cfg!(target_endian = "little") { done } else { bytes - done - u32::from(size.bytes()) };
+    (before * 8) as u8
 }
 
 fn unsigned(size: Size) -> MemType {
