@@ -27,4 +27,4 @@ pub use inst::*;
 pub use passes::{Pass, SlotLayout, optimize, run_pass, slot_layout};
 pub use text::{ParseError, parse_module};
 pub use types::*;
-pub use verify::{VerifyError, verify_function, verify_module};
+pub use verify::{VerifyError, verify_function, verify_module, verify_optimized};

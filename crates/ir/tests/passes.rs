@@ -18,19 +18,17 @@ fn cases() -> Vec<PathBuf> {
     files
 }
 
-/// What the passes of the first line make of a module, verified after each.
+/// What the passes of the first line make of a module; debug builds verify it after each.
 fn run(passes: &str, input: &str) -> Result<String, String> {
     let mut module = ir::parse_module(input).map_err(|e| e.to_string())?;
     ir::verify_module(&module).map_err(|e| format!("before the passes: {e}"))?;
     if passes.trim() == "all" {
         ir::optimize(&mut module);
-        ir::verify_module(&module).map_err(|e| format!("after the pipeline: {e}\n{module}"))?;
         return Ok(module.to_string());
     }
     for name in passes.split(',') {
         let pass = ir::Pass::by_name(name.trim()).ok_or_else(|| format!("no pass is called `{}`", name.trim()))?;
         ir::run_pass(&mut module, pass);
-        ir::verify_module(&module).map_err(|e| format!("after {}: {e}\n{module}", name.trim()))?;
     }
     Ok(module.to_string())
 }

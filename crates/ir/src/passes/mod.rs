@@ -91,21 +91,26 @@ const PIPELINE: &[Pass] = &[
     Pass::Layout,
 ];
 
-/// Runs all passes over all functions. The module must be one that
-/// [`verify_module`] accepts, and is one afterwards.
+/// Runs all passes over all functions of a module that [`verify_module`] accepts.
 pub fn optimize(module: &mut Module) {
-    for func in module.funcs.values_mut() {
-        for &pass in PIPELINE {
-            run_on_function(func, &module.maps, pass);
-        }
-    }
-    debug_assert_eq!(verify_module(module), Ok(()));
+    run_passes(module, PIPELINE);
 }
 
 /// Runs one pass over all functions.
 pub fn run_pass(module: &mut Module, pass: Pass) {
-    for func in module.funcs.values_mut() {
-        run_on_function(func, &module.maps, pass);
+    run_passes(module, &[pass]);
+}
+
+fn run_passes(module: &mut Module, passes: &[Pass]) {
+    for index in module.funcs.keys() {
+        for &pass in passes {
+            run_on_function(&mut module.funcs[index], &module.maps, pass);
+            if cfg!(debug_assertions)
+                && let Err(error) = verify_optimized(module, &module.funcs[index])
+            {
+                panic!("pass {} broke the IR: {error}\n{}", pass.name(), module.funcs[index]);
+            }
+        }
     }
 }
 

@@ -92,20 +92,14 @@ impl Variables {
                 collect(func, addresses, inst, &mut pieces, &mut sets, &mut copies);
             }
         }
+        // Without duplicates before the first measure, so that it only grows.
+        settle(&mut pieces);
         loop {
             let before = measure(&pieces);
             for copy in &copies {
                 exchange_pieces(func, &mut pieces, copy);
             }
-            for (slot, _) in &func.slots {
-                if let Some(list) = &mut pieces[slot] {
-                    list.sort();
-                    list.dedup();
-                    if list.windows(2).any(|w| w[0].end() > w[1].start) {
-                        pieces[slot] = None;
-                    }
-                }
-            }
+            settle(&mut pieces);
             for &(slot, start, len) in &sets {
                 if splits_a_piece(&pieces, slot, start, len) {
                     pieces[slot] = None;
@@ -234,6 +228,19 @@ impl Variables {
 }
 
 type Pieces = SecondaryMap<Slot, Option<Vec<Piece>>>;
+
+/// Sorts pieces; a slot of which pieces overlap stays in memory.
+fn settle(pieces: &mut Pieces) {
+    for list in pieces.values_mut() {
+        if let Some(some) = list {
+            some.sort();
+            some.dedup();
+            if some.windows(2).any(|w| w[0].end() > w[1].start) {
+                *list = None;
+            }
+        }
+    }
+}
 
 /// Grows with every change that [`Variables::find`] makes.
 fn measure(pieces: &Pieces) -> (usize, usize) {
