@@ -36,7 +36,7 @@ impl Simplifier<'_> {
         match op {
             Sub if self.number(a) == Some(0) => Some(Simpler::Inst(InstData::Unary { op: UnaryOp::Neg, arg: b })),
             // a + -b, a - -b
-            Add | Sub => match self.func.def(b) {
+            Add | Sub => match self.inner(b) {
                 Some(&InstData::Unary { op: UnaryOp::Neg, arg }) => {
                     let op = if op == Add { Sub } else { Add };
                     Some(Simpler::Inst(InstData::Binary { op, args: [a, arg] }))
@@ -60,7 +60,7 @@ impl Simplifier<'_> {
         let bits = width(ty);
         let all = u64::MAX >> (64 - bits);
         let range = self.ranges[a];
-        let inner = match self.func.def(a) {
+        let inner = match self.inner(a) {
             Some(&InstData::Binary { op, args: [x, c] }) => self.number(c).map(|c| (op, x, c)),
             _ => None,
         };
@@ -119,7 +119,7 @@ impl Simplifier<'_> {
                 if n & range.possible() == 0 {
                     return Some(Simpler::Constant(0));
                 }
-                if !n & range.possible() & all == 0 {
+                if !n & range.possible() & all == 0 && !self.hidden[a] {
                     return Some(Simpler::Value(a));
                 }
                 if let Some((And, x, c)) = inner {
@@ -129,7 +129,7 @@ impl Simplifier<'_> {
                     return Some(Simpler::Inst(InstData::Unary { op: UnaryOp::Zext32, arg: a }));
                 }
                 // An extension that the mask cuts off again.
-                if let Some(&InstData::Unary { op, arg }) = self.func.def(a)
+                if let Some(&InstData::Unary { op, arg }) = self.inner(a)
                     && op.is_extension()
                     && self.func.ty(arg) == ty
                     && n <= kept_bits(op)
@@ -264,7 +264,7 @@ impl Simplifier<'_> {
             Sext32 => range.high <= 0x7fff_ffff,
             _ => false,
         };
-        if unchanged && same_type {
+        if unchanged && same_type && !self.hidden[arg] {
             return Some(Simpler::Value(arg));
         }
         // An `I32` is zero-extended in its register already.
@@ -275,7 +275,7 @@ impl Simplifier<'_> {
             let mask = self.constant(if op == Zext8 { 0xff } else { 0xffff }, ty);
             return Some(Simpler::Inst(InstData::Binary { op: BinaryOp::And, args: [arg, mask] }));
         }
-        let inner = self.func.def(arg)?.clone();
+        let inner = self.inner(arg)?.clone();
         match (op, inner) {
             (Neg, InstData::Unary { op: Neg, arg: x })
             | (Not, InstData::Unary { op: Not, arg: x })
@@ -319,7 +319,7 @@ impl Simplifier<'_> {
             let n = n & mask;
             return Some(Simpler::Constant(if ty == Type::I32 { n & 0xffff_ffff } else { n }));
         }
-        match *self.func.def(value)? {
+        match *self.inner(value)? {
             InstData::Clamp { mask: inner, .. } if inner & mask == inner => Some(Simpler::Value(value)),
             // A mask before the same or a stricter one.
             InstData::Binary { op: BinaryOp::And, args: [x, n] }

@@ -1,8 +1,9 @@
 //! Instructions made simpler one by one: constants folded, identities, strength
 //! reduced, facts about ranges used, addresses folded into accesses.
 //!
-//! What the kernel's verifier leans on stays: `clamp` and `nonnull` are kept, and
-//! no rule moves a bounds check to another value.
+//! What the kernel's verifier leans on stays: `clamp` and `nonnull` are kept; a
+//! value that a bounds check compares is not computed around; a mask goes only if
+//! the verifier knows itself that it changes nothing.
 
 mod arithmetic;
 mod compare;
@@ -18,6 +19,8 @@ use crate::*;
 pub(super) fn run(func: &mut Function, cfg: &Cfg, maps: &PrimaryMap<Map, object::Map>) {
     let mut simplifier = Simplifier {
         ranges: SecondaryMap::with_default(Range::ALL),
+        hidden: SecondaryMap::new(),
+        checked: checked_values(func, cfg),
         func,
         maps,
         replaced: Replacements::default(),
@@ -51,6 +54,12 @@ struct Simplifier<'a> {
     func: &'a mut Function,
     maps: &'a PrimaryMap<Map, object::Map>,
     ranges: SecondaryMap<Value, Range>,
+    /// Values of which the range follows from operations that the kernel's verifier
+    /// does not follow.
+    hidden: SecondaryMap<Value, bool>,
+    /// Values that a bounds check compares: on the way it lets pass, the kernel
+    /// knows the range of this value, not of what it is computed from.
+    checked: SecondaryMap<Value, bool>,
     replaced: Replacements,
     /// The block that is being rebuilt.
     out: Vec<Inst>,
@@ -68,17 +77,20 @@ impl Simplifier<'_> {
         for index in 0..self.func.blocks[block].params.len() {
             let param = self.func.blocks[block].params[index];
             let mut range = full_range(self.func.ty(param));
+            let mut hidden = false;
             if !is_loop_or_entry {
                 let mut union: Option<Range> = None;
                 for &pred in preds {
                     for edge in self.func.terminator(pred).edges().filter(|edge| edge.block == block) {
-                        let arg = self.ranges[edge.args[index]];
-                        union = Some(union.map_or(arg, |known| known.union(arg)));
+                        let arg = edge.args[index];
+                        hidden |= self.hidden[arg];
+                        union = Some(union.map_or(self.ranges[arg], |known| known.union(self.ranges[arg])));
                     }
                 }
                 range = union.unwrap_or(range);
             }
             self.ranges[param] = range;
+            self.hidden[param] = hidden;
         }
     }
 
@@ -98,6 +110,7 @@ impl Simplifier<'_> {
                 }
                 Some(Simpler::Value(v)) => {
                     if let Some(result) = result {
+                        self.checked[v] |= self.checked[result];
                         self.replaced.set(result, v);
                     }
                     return;
@@ -105,16 +118,19 @@ impl Simplifier<'_> {
             }
         }
         if let Some(result) = result {
-            self.ranges[result] = self.range_of(&self.func.insts[inst], ty);
+            let data = &self.func.insts[inst];
+            self.ranges[result] = self.range_of(data, ty);
+            self.hidden[result] = self.hides_range(data);
         }
         self.out.push(inst);
     }
 
     /// A new instruction before the current one.
     fn emit(&mut self, data: InstData, ty: Type) -> Value {
-        let range = self.range_of(&data, ty);
+        let (range, hidden) = (self.range_of(&data, ty), self.hides_range(&data));
         let v = self.func.emit(&mut self.out, data, ty, self.span);
         self.ranges[v] = range;
+        self.hidden[v] = hidden;
         v
     }
 
@@ -148,6 +164,29 @@ impl Simplifier<'_> {
             }
             _ => full_range(ty),
         }
+    }
+
+    /// Whether we may know more about a result than the kernel's verifier does
+    /// (`adjust_scalar_min_max_vals` in `kernel/bpf/verifier.c`).
+    fn hides_range(&self, data: &InstData) -> bool {
+        let not_followed = match data {
+            InstData::Binary { op, .. } => {
+                matches!(op, BinaryOp::Udiv | BinaryOp::Urem | BinaryOp::Sdiv | BinaryOp::Srem)
+            }
+            InstData::Unary { op, .. } => {
+                matches!(op, UnaryOp::Bswap16 | UnaryOp::Bswap32 | UnaryOp::Bswap64 | UnaryOp::Neg)
+            }
+            InstData::Select { .. } | InstData::Clamp { .. } => false,
+            _ => return false,
+        };
+        let mut hidden = not_followed;
+        data.for_each_use(|v| hidden |= self.hidden[v]);
+        hidden
+    }
+
+    /// The instruction behind `v`, for rules that compute from its operands instead.
+    fn inner(&self, v: Value) -> Option<&InstData> {
+        if self.checked[v] { None } else { self.func.def(v) }
     }
 
     fn simpler(&mut self, inst: Inst, ty: Type) -> Option<Simpler> {
@@ -241,6 +280,22 @@ impl Simplifier<'_> {
         };
         narrower.filter(|v| !matches!(self.func.ty(*v), Type::Ptr(_)))
     }
+}
+
+/// Operands of comparisons that bound a number.
+fn checked_values(func: &Function, cfg: &Cfg) -> SecondaryMap<Value, bool> {
+    let mut checked = SecondaryMap::new();
+    checked.resize(func.values.len());
+    for &block in &cfg.reverse_postorder {
+        for &inst in &func.blocks[block].insts {
+            if let InstData::Compare { cond, args } = func.insts[inst]
+                && !matches!(cond, Cond::Eq | Cond::Ne)
+            {
+                args.iter().for_each(|v| checked[*v] = true);
+            }
+        }
+    }
+    checked
 }
 
 /// Bits of an integer type; pointers are as wide as `I64`.
