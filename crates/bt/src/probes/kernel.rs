@@ -2,10 +2,10 @@
 
 use btf::Kind;
 
-use super::{Provider, Resolved, Resolver, SyscallSite, Target, Unresolved, has_wildcard};
+use super::{Provider, Resolved, Resolver, SyscallSite, Target, Unresolved, glob, has_wildcard};
 use crate::arch::Arch;
 use crate::options::MissingProbes;
-use crate::{Host, suggest, syscall_number};
+use crate::{Host, HostError, suggest, syscall_number};
 
 /// What BTF puts before the name of a raw tracepoint's function type.
 const RAW_TRACEPOINT_PREFIX: &str = "btf_trace_";
@@ -100,7 +100,7 @@ impl Resolver<'_> {
         for (place, btf) in self.kernel_and_modules(pattern_of_module) {
             let names = btf.own_types().filter(|ty| ty.kind == Kind::Typedef);
             for candidate in names.filter_map(|ty| ty.name().strip_prefix(RAW_TRACEPOINT_PREFIX)) {
-                if super::glob(name, candidate) {
+                if glob(name, candidate) {
                     found.push((candidate.to_owned(), place.clone()));
                 } else {
                     known.push(candidate);
@@ -124,13 +124,13 @@ impl Resolver<'_> {
     /// The types of the kernel (`None`) and of each module whose name matches.
     fn kernel_and_modules(&self, pattern: &str) -> Vec<(Option<String>, &btf::Btf<'_>)> {
         let mut all = Vec::new();
-        if super::glob(pattern, "vmlinux")
+        if glob(pattern, "vmlinux")
             && let Ok(btf) = self.host.btf()
         {
             all.push((None, btf));
         }
         for module in self.host.btf_modules() {
-            if super::glob(pattern, &module)
+            if glob(pattern, &module)
                 && let Ok(btf) = self.host.module_btf(&module)
             {
                 all.push((Some(module), btf));
@@ -166,12 +166,24 @@ impl Resolver<'_> {
             let module = module.filter(|module| *module != "vmlinux").map(str::to_owned);
             return Ok(vec![self.function_site(provider, module, function.to_owned(), offset)]);
         }
-        let found = self.host.kernel_functions(module, function).map_err(|error| self.host_error(error))?;
+        let found = self.traceable(module, function).map_err(|error| self.host_error(error))?;
         if found.is_empty() && !wild {
             return Err(self.missing(provider, function, function, []));
         }
         let sites = found.into_iter().map(|(module, function)| self.function_site(provider, module, function, offset));
         Ok(sites.collect())
+    }
+
+    /// Traceable functions that match, in modules that match; the kernel itself goes by the name `vmlinux`.
+    fn traceable(&self, module: Option<&str>, function: &str) -> Result<Vec<(Option<String>, String)>, HostError> {
+        match module {
+            Some(module) if module == "vmlinux" || has_wildcard(module) => {
+                let mut found = self.host.kernel_functions(None, function)?;
+                found.retain(|(place, _)| glob(module, place.as_deref().unwrap_or("vmlinux")));
+                Ok(found)
+            }
+            _ => self.host.kernel_functions(module, function),
+        }
     }
 
     fn function_site(
@@ -212,7 +224,7 @@ impl Resolver<'_> {
         let mut found = Vec::new();
         for (place, btf) in self.kernel_and_modules(module.unwrap_or("*")) {
             let own = btf.own_types().filter(|ty| ty.kind == Kind::Func);
-            for name in own.map(|ty| ty.name()).filter(|name| super::glob(function, name)) {
+            for name in own.map(|ty| ty.name()).filter(|name| glob(function, name)) {
                 found.push((name.to_owned(), place.clone()));
             }
         }
@@ -228,7 +240,7 @@ impl Resolver<'_> {
             };
         }
         // BTF also has functions that cannot be traced; where the kernel's list can be read, it decides.
-        if let Ok(traceable) = self.host.kernel_functions(module, function) {
+        if let Ok(traceable) = self.traceable(module, function) {
             found.retain(|(name, _)| traceable.binary_search_by(|(_, known)| known.cmp(name)).is_ok());
         }
         Ok(found.iter().map(|(name, place)| self.trampoline_site(provider, place.as_deref(), name)).collect())

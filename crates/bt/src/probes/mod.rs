@@ -205,10 +205,17 @@ fn resolve_clause(
             }
         }
     }
-    if resolved.is_empty() && !failed && missing == MissingProbes::Error {
-        let message = "Probe has no valid attach points. \
-                       If this is expected, set the 'missing_probes' config variable to 'warn'.";
-        diagnostics.push(Diagnostic::error(probe.span, message));
+    if resolved.is_empty() && !failed {
+        let advice = match missing {
+            MissingProbes::Error => "If this is expected, set the 'missing_probes' config variable to 'warn'.",
+            MissingProbes::Warn => "It is being removed which may cause issues with program behavior.",
+            MissingProbes::Ignore => return resolved,
+        };
+        let message = format!("Probe has no valid attach points. {advice}");
+        diagnostics.push(match missing {
+            MissingProbes::Error => Diagnostic::error(probe.span, message),
+            _ => Diagnostic::warning(probe.span, message),
+        });
     }
     resolved
 }

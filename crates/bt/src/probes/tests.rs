@@ -42,6 +42,8 @@ fn names_and_aliases() {
         ("kprobe:vfs_read+0x10", vec!["kprobe:vfs_read+16"]),
         ("kprobe:ext4:ext4_sync", vec!["kprobe:ext4:ext4_sync"]),
         ("kprobe:vfs_*", vec!["kprobe:vfs_open", "kprobe:vfs_read", "kprobe:vfs_write"]),
+        ("kprobe:vmlinu*:vfs_[o-r]*", vec!["kprobe:vfs_open", "kprobe:vfs_read"]),
+        ("kprobe:vmlinux:vfs_read", vec!["kprobe:vfs_read"]),
         ("k:vfs_[ow]*", vec!["kprobe:vfs_open", "kprobe:vfs_write"]),
         ("t:sched:*", vec!["tracepoint:sched:sched_switch", "tracepoint:sched:sched_wakeup"]),
         ("tracepoint:sched:sched_switch", vec!["tracepoint:sched:sched_switch"]),
@@ -118,6 +120,9 @@ fn missing_probes_may_be_allowed() {
     assert_eq!(clauses[0].probes.len(), 1);
     assert_eq!(diagnostics.len(), 1);
     assert_eq!(diagnostics[0].message, "No matches for kprobe vfs_raed. Skipping.");
+    let (clauses, diagnostics) = resolve_text("tracepoint:x:y", &options);
+    assert_eq!(clauses, []);
+    assert!(diagnostics[1].message.ends_with("It is being removed which may cause issues with program behavior."));
     options.config.missing_probes = MissingProbes::Ignore;
     let (clauses, diagnostics) = resolve_text("kprobe:vfs_raed", &options);
     assert_eq!(clauses, []);
