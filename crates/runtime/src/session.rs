@@ -287,8 +287,10 @@ impl Session<'_> {
         }
         let lost = self.report.newly_lost(self.plan, self.actor.counters);
         if lost > 0 {
-            self.actor.output.lost_events(lost);
-            self.actor.diagnose(&format!("Lost {lost} events"));
+            match self.actor.output.encoding() {
+                view::Encoding::Json => self.actor.output.lost_events(lost),
+                view::Encoding::Text => self.actor.diagnose(&format!("Lost {lost} events")),
+            }
         }
         let when = When { at_end, verbose: self.verbose };
         self.report.warn(self.plan, self.actor.counters, when, &mut self.actor.diagnostics);
@@ -308,8 +310,8 @@ impl Session<'_> {
                 self.actor.print_map(index, Selection::default());
             }
         }
-        self.actor.output.flush();
         self.tell_losses(true);
+        self.actor.output.flush();
         match self.actor.output.take_error() {
             // The reader stood still and the user asked for the end.
             Some(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),

@@ -309,6 +309,10 @@ fn lost_events_are_reported() {
     let lost: usize = lost.expect("a line about it").parse().unwrap();
     assert_eq!(printed + lost, 8000, "{diagnostics}");
     assert!(lost > 0 && printed > 1000);
+
+    let (_, output, diagnostics) = run(&plan, |options| options.encoding = Encoding::Json);
+    assert!(output.lines().any(|line| line.starts_with("{\"type\": \"lost_events\", ")), "{output}");
+    assert_eq!(diagnostics, "");
 }
 
 fn a_child_is_held_until_probes_are_attached_and_ends_the_session() {
