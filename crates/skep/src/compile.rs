@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bt::{Compiled, Diagnostic, Host};
 use object::plan::Plan;
 use runtime::Timings;
@@ -30,7 +30,12 @@ pub fn read_script(args: &Args) -> Result<Script> {
         std::io::stdin().lock().read_to_end(&mut bytes).context("reading the script from standard input")?;
         "stdin".to_string()
     } else {
-        bytes = std::fs::read(file).with_context(|| format!("cannot read the script {file}"))?;
+        bytes = std::fs::read(file).map_err(|error| {
+            anyhow!(
+                "failed to open file '{file}': {}",
+                error.to_string().split(" (os error").next().unwrap_or_default()
+            )
+        })?;
         file.clone()
     };
     match String::from_utf8(bytes) {

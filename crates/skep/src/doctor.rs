@@ -31,32 +31,38 @@ pub fn info() -> Result<u8> {
             out.push_str(&format!("  {name}: {}\n", if *there { "yes" } else { "no" }));
         }
     };
-    section("Build capabilities", &[
-        ("libdw (DWARF support)", false),
-        ("dwunwind (DWARF stack unwinding)", false),
-    ]);
+    section("Build capabilities", &[("libdw (DWARF support)", false), ("dwunwind (DWARF stack unwinding)", false)]);
     let helper = |number: u32| host.has(Feature::Helper(number));
-    section("Kernel helpers", &[
-        ("get_func_ip", helper(isa::uapi::helper::get_func_ip)),
-        ("lookup_percpu_elem", helper(isa::uapi::helper::map_lookup_percpu_elem)),
-        ("loop", helper(isa::uapi::helper::r#loop)),
-        ("dpath", helper(isa::uapi::helper::d_path)),
-        ("probe_read_kernel", helper(isa::uapi::helper::probe_read_kernel)),
-        ("get_boot_ns", helper(isa::uapi::helper::ktime_get_boot_ns)),
-    ]);
-    section("Kernel features", &[
-        ("btf", host.has(Feature::Btf)),
-        ("ring buffer", host.has(Feature::RingBuffer)),
-        ("iterators", host.has(Feature::IterNum)),
-    ]);
-    section("Probe types", &[
-        ("kprobe", host.has(Feature::Kprobe)),
-        ("kprobe_multi", host.has(Feature::KprobeMulti)),
-        ("kprobe_session", host.has(Feature::KprobeSession)),
-        ("uprobe_multi", host.has(Feature::UprobeMulti)),
-        ("fentry", host.has(Feature::Fentry)),
-        ("iter", host.has(Feature::Iter)),
-    ]);
+    section(
+        "Kernel helpers",
+        &[
+            ("get_func_ip", helper(isa::uapi::helper::get_func_ip)),
+            ("lookup_percpu_elem", helper(isa::uapi::helper::map_lookup_percpu_elem)),
+            ("loop", helper(isa::uapi::helper::r#loop)),
+            ("dpath", helper(isa::uapi::helper::d_path)),
+            ("probe_read_kernel", helper(isa::uapi::helper::probe_read_kernel)),
+            ("get_boot_ns", helper(isa::uapi::helper::ktime_get_boot_ns)),
+        ],
+    );
+    section(
+        "Kernel features",
+        &[
+            ("btf", host.has(Feature::Btf)),
+            ("ring buffer", host.has(Feature::RingBuffer)),
+            ("iterators", host.has(Feature::IterNum)),
+        ],
+    );
+    section(
+        "Probe types",
+        &[
+            ("kprobe", host.has(Feature::Kprobe)),
+            ("kprobe_multi", host.has(Feature::KprobeMulti)),
+            ("kprobe_session", host.has(Feature::KprobeSession)),
+            ("uprobe_multi", host.has(Feature::UprobeMulti)),
+            ("fentry", host.has(Feature::Fentry)),
+            ("iter", host.has(Feature::Iter)),
+        ],
+    );
     print(&out);
     Ok(0)
 }

@@ -69,105 +69,218 @@ struct Flag {
 }
 
 const FLAGS: &[Flag] = &[
-    Flag { short: Some('e'), long: "execute", value: Some("PROGRAM"), help: "run this program text", set: |a, v| {
-        a.expression = Some(text(v)?);
-        Ok(())
-    } },
-    Flag { short: Some('p'), long: "pid", value: Some("PID"), help: "trace this process with uprobes and USDT probes; end when it ends", set: |a, v| {
-        let v = text(v)?;
-        a.pid = Some(v.parse().map_err(|_| anyhow!("-p takes a process id, not '{v}'"))?);
-        Ok(())
-    } },
-    Flag { short: Some('c'), long: "cmd", value: Some("COMMAND"), help: "start this command once probes are attached; end when it ends", set: |a, v| {
-        a.command = Some(text(v)?);
-        Ok(())
-    } },
-    Flag { short: Some('o'), long: "output", value: Some("FILE"), help: "write to this file instead of standard output", set: |a, v| {
-        a.output = Some(text(v)?);
-        Ok(())
-    } },
-    Flag { short: Some('f'), long: "format", value: Some("FORMAT"), help: "text (default) or json, one object a line", set: |a, v| {
-        a.json = match text(v)?.as_str() {
-            "json" => true,
-            "text" => false,
-            other => bail!("-f takes text or json, not '{other}'"),
-        };
-        Ok(())
-    } },
-    Flag { short: Some('q'), long: "quiet", value: None, help: "no messages beside the script's output", set: |a, _| {
-        a.quiet = true;
-        Ok(())
-    } },
-    Flag { short: Some('v'), long: "verbose", value: None, help: "say more: each probe, the kernel verifier's log when it refuses", set: |a, _| {
-        a.verbose = true;
-        Ok(())
-    } },
-    Flag { short: None, long: "dry-run", value: None, help: "compile, load and attach, then end", set: |a, _| {
-        a.dry_run = true;
-        Ok(())
-    } },
-    Flag { short: Some('l'), long: "list", value: None, help: "list the probes that match a pattern, or those of a script; with -v their arguments", set: |a, _| {
-        a.list = true;
-        Ok(())
-    } },
-    Flag { short: None, long: "unsafe", value: None, help: "allow system(), signal() and other functions that change things", set: |a, _| {
-        a.allow_unsafe = true;
-        Ok(())
-    } },
-    Flag { short: Some('B'), long: "buffer", value: Some("MODE"), help: "output buffering: line, full or none", set: |a, v| {
-        a.buffering = match text(v)?.as_str() {
-            "line" => Buffering::Line,
-            "full" => Buffering::Full,
-            "none" => Buffering::None,
-            other => bail!("-B takes line, full or none, not '{other}'"),
-        };
-        Ok(())
-    } },
-    Flag { short: Some('k'), long: "warn-reads", value: None, help: "warn of reads of memory that failed", set: |a, _| {
-        a.report_helper_errors = true;
-        Ok(())
-    } },
-    Flag { short: None, long: "no-warnings", value: None, help: "no warnings", set: |a, _| {
-        a.no_warnings = true;
-        Ok(())
-    } },
-    Flag { short: None, long: "timings", value: None, help: "print how long each phase took", set: |a, _| {
-        a.timings = true;
-        Ok(())
-    } },
-    Flag { short: None, long: "emit", value: Some("STAGE"), help: "show ast, ir, ir-opt or asm, or write an object (with -o)", set: |a, v| {
-        a.emit = Some(match text(v)?.as_str() {
-            "ast" => Stage::Ast,
-            "ir" => Stage::Ir,
-            "ir-opt" => Stage::IrOpt,
-            "asm" => Stage::Asm,
-            "object" => Stage::Object,
-            other => bail!("--emit takes ast, ir, ir-opt, asm or object, not '{other}'"),
-        });
-        Ok(())
-    } },
-    Flag { short: Some('d'), long: "debug", value: Some("STAGE"), help: "", set: |a, v| {
-        a.emit = Some(match text(v)?.as_str() {
-            "ast" | "parse" => Stage::Ast,
-            "codegen" | "ir" => Stage::Ir,
-            "codegen-opt" => Stage::IrOpt,
-            "disassemble" | "asm" => Stage::Asm,
-            other => bail!("-d takes ast, codegen, codegen-opt or disassemble, not '{other}'"),
-        });
-        Ok(())
-    } },
-    Flag { short: None, long: "info", value: None, help: "what this kernel can do, in short (skep doctor says more)", set: |a, _| {
-        a.info = true;
-        Ok(())
-    } },
-    Flag { short: Some('h'), long: "help", value: None, help: "this text", set: |a, _| {
-        a.help = true;
-        Ok(())
-    } },
-    Flag { short: Some('V'), long: "version", value: None, help: "the version", set: |a, _| {
-        a.version = true;
-        Ok(())
-    } },
+    Flag {
+        short: Some('e'),
+        long: "execute",
+        value: Some("PROGRAM"),
+        help: "run this program text",
+        set: |a, v| {
+            a.expression = Some(text(v)?);
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('p'),
+        long: "pid",
+        value: Some("PID"),
+        help: "trace this process with uprobes and USDT probes; end when it ends",
+        set: |a, v| {
+            a.pid = Some(pid(&text(v)?)?);
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('c'),
+        long: "cmd",
+        value: Some("COMMAND"),
+        help: "start this command once probes are attached; end when it ends",
+        set: |a, v| {
+            a.command = Some(text(v)?);
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('o'),
+        long: "output",
+        value: Some("FILE"),
+        help: "write to this file instead of standard output",
+        set: |a, v| {
+            a.output = Some(text(v)?);
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('f'),
+        long: "format",
+        value: Some("FORMAT"),
+        help: "text (default) or json, one object a line",
+        set: |a, v| {
+            a.json = match text(v)?.as_str() {
+                "json" => true,
+                "text" => false,
+                other => bail!("-f takes text or json, not '{other}'"),
+            };
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('q'),
+        long: "quiet",
+        value: None,
+        help: "no messages beside the script's output",
+        set: |a, _| {
+            a.quiet = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('v'),
+        long: "verbose",
+        value: None,
+        help: "say more: each probe, the kernel verifier's log when it refuses",
+        set: |a, _| {
+            a.verbose = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: None,
+        long: "dry-run",
+        value: None,
+        help: "compile, load and attach, then end",
+        set: |a, _| {
+            a.dry_run = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('l'),
+        long: "list",
+        value: None,
+        help: "list the probes that match a pattern, or those of a script; with -v their arguments",
+        set: |a, _| {
+            a.list = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: None,
+        long: "unsafe",
+        value: None,
+        help: "allow system(), signal() and other functions that change things",
+        set: |a, _| {
+            a.allow_unsafe = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('B'),
+        long: "buffer",
+        value: Some("MODE"),
+        help: "output buffering: line, full or none",
+        set: |a, v| {
+            a.buffering = match text(v)?.as_str() {
+                "line" => Buffering::Line,
+                "full" => Buffering::Full,
+                "none" => Buffering::None,
+                other => bail!("-B takes line, full or none, not '{other}'"),
+            };
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('k'),
+        long: "warn-reads",
+        value: None,
+        help: "warn of reads of memory that failed",
+        set: |a, _| {
+            a.report_helper_errors = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: None,
+        long: "no-warnings",
+        value: None,
+        help: "no warnings",
+        set: |a, _| {
+            a.no_warnings = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: None,
+        long: "timings",
+        value: None,
+        help: "print how long each phase took",
+        set: |a, _| {
+            a.timings = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: None,
+        long: "emit",
+        value: Some("STAGE"),
+        help: "show ast, ir, ir-opt or asm, or write an object (with -o)",
+        set: |a, v| {
+            a.emit = Some(match text(v)?.as_str() {
+                "ast" => Stage::Ast,
+                "ir" => Stage::Ir,
+                "ir-opt" => Stage::IrOpt,
+                "asm" => Stage::Asm,
+                "object" => Stage::Object,
+                other => bail!("--emit takes ast, ir, ir-opt, asm or object, not '{other}'"),
+            });
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('d'),
+        long: "debug",
+        value: Some("STAGE"),
+        help: "",
+        set: |a, v| {
+            a.emit = Some(match text(v)?.as_str() {
+                "ast" | "parse" => Stage::Ast,
+                "codegen" | "ir" => Stage::Ir,
+                "codegen-opt" => Stage::IrOpt,
+                "disassemble" | "asm" => Stage::Asm,
+                other => bail!("-d takes ast, codegen, codegen-opt or disassemble, not '{other}'"),
+            });
+            Ok(())
+        },
+    },
+    Flag {
+        short: None,
+        long: "info",
+        value: None,
+        help: "what this kernel can do, in short (skep doctor says more)",
+        set: |a, _| {
+            a.info = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('h'),
+        long: "help",
+        value: None,
+        help: "this text",
+        set: |a, _| {
+            a.help = true;
+            Ok(())
+        },
+    },
+    Flag {
+        short: Some('V'),
+        long: "version",
+        value: None,
+        help: "the version",
+        set: |a, _| {
+            a.version = true;
+            Ok(())
+        },
+    },
     Flag { short: Some('I'), long: "include-dir", value: Some("DIR"), help: "", set: ignore },
     Flag { short: None, long: "include", value: Some("FILE"), help: "", set: ignore },
     Flag { short: Some('b'), long: "btf", value: None, help: "", set: ignore },
@@ -175,6 +288,20 @@ const FLAGS: &[Flag] = &[
     Flag { short: None, long: "verify-llvm-ir", value: None, help: "", set: ignore },
     Flag { short: None, long: "no-feature", value: Some("FEATURES"), help: "", set: ignore },
 ];
+
+/// The largest process id that Linux gives out (`PID_MAX_LIMIT`, `include/linux/threads.h`).
+const PID_MAX: u32 = 4 << 20;
+
+fn pid(typed: &str) -> Result<u32> {
+    let digits = typed.chars().take_while(char::is_ascii_digit).count();
+    match typed.parse() {
+        Ok(pid) if (1..=PID_MAX).contains(&pid) => Ok(pid),
+        Ok(_) => bail!("Pid out of range: {typed} (-p takes 1 to {PID_MAX})"),
+        Err(_) if digits == 0 => bail!("Failed to parse pid: invalid integer: {typed}"),
+        Err(_) if digits < typed.len() => bail!("Failed to parse pid: invalid trailing bytes: {typed}"),
+        Err(_) => bail!("Pid out of range: {typed} (-p takes 1 to {PID_MAX})"),
+    }
+}
 
 fn ignore(_: &mut Args, _: OsString) -> Result<()> {
     Ok(())
@@ -288,7 +415,9 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (words, part) in [
             (&["--colour"][..], "--colour"),
-            (&["-p", "x"], "process id"),
+            (&["-p", "x"], "invalid integer: x"),
+            (&["-p", "1x"], "trailing bytes: 1x"),
+            (&["-p", "5000000"], "out of range"),
             (&["-f", "xml"], "xml"),
             (&["-e"], "-e"),
             (&["--emit", "llvm", "x.bt"], "llvm"),

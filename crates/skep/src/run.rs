@@ -13,6 +13,9 @@ use crate::flags::Args;
 use crate::host::LiveHost;
 use crate::{USAGE, list, print, say, version};
 
+/// The version of bpftrace whose language and command line are followed; scripts look at it.
+const BPFTRACE: &str = "0.27.1";
+
 /// Exit code when the kernel refuses to load or attach.
 const REFUSED: u8 = 255;
 
@@ -27,16 +30,39 @@ pub fn command(args: impl Iterator<Item = OsString>) -> Result<u8> {
 
 /// The command line of bpftrace, which has no subcommands.
 pub fn as_bpftrace(args: impl Iterator<Item = OsString>) -> Result<u8> {
-    let args = Args::parse(args)?;
+    let args = match Args::parse(args) {
+        Ok(args) => args,
+        Err(error) => {
+            say(&format!("ERROR: {error:#}\n{}", usage_as_bpftrace()));
+            return Ok(USAGE);
+        }
+    };
     if args.help {
-        print(&format!(
-            "USAGE:\n  bpftrace [flags] FILE [PARAMS]\n  bpftrace [flags] -e 'PROGRAM' [PARAMS]\n  bpftrace -l [PATTERN]\n\nThis is skep {}.\n\nFLAGS:\n{}",
-            env!("CARGO_PKG_VERSION"),
-            crate::flags::help()
-        ));
+        print(&usage_as_bpftrace());
+        return Ok(0);
+    }
+    if args.version {
+        print(&format!("bpftrace v{BPFTRACE} (skep {})\n", env!("CARGO_PKG_VERSION")));
         return Ok(0);
     }
     start(args)
+}
+
+fn usage_as_bpftrace() -> String {
+    format!(
+        "\
+USAGE:
+  bpftrace [flags] FILE [PARAMS]
+  bpftrace [flags] -e 'PROGRAM' [PARAMS]
+  bpftrace -l [PATTERN]
+
+This is skep {}, which speaks the language of bpftrace {BPFTRACE}.
+
+FLAGS:
+{}",
+        env!("CARGO_PKG_VERSION"),
+        crate::flags::help()
+    )
 }
 
 fn start(args: Args) -> Result<u8> {
@@ -62,9 +88,7 @@ fn run(script: &Script, args: Args) -> Result<u8> {
         bail!("there is no process {pid} (-p)");
     }
     let child = match &args.command {
-        Some(command) => {
-            Some(kernel::Child::start(command).with_context(|| format!("cannot start '{command}' (-c)"))?)
-        }
+        Some(command) => Some(kernel::Child::start(command).with_context(|| format!("cannot start '{command}' (-c)"))?),
         None => None,
     };
     let host = LiveHost::of_process(args.pid);
