@@ -202,7 +202,9 @@ impl Generator<'_> {
         self.narrow.push(narrow);
         for _ in 0..1 + self.random.below(3) {
             let bytes = self.random.pick(&[8u32, 8, 16, 24, 32]);
-            let slot = self.b.create_slot(bytes, 8);
+            // Some slots are too large for the stack, though only their start is used.
+            let size = if self.random.below(12) == 0 { 600 } else { bytes };
+            let slot = self.b.create_slot(size, 8);
             let ptr = self.b.slot_addr(slot, 0);
             if self.random.below(2) == 0 {
                 let byte = self.random.pick(&[0u8, 0, 0xff, 0x5a]);

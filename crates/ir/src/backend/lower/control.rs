@@ -309,7 +309,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn terminator(&mut self, block: Block, inst: Inst) -> Result<(), Error> {
-        let node = self.shape.of_block[block] as usize;
+        let node = self.shape.body(block);
         match &self.func.insts[inst] {
             InstData::Return(v) => {
                 let mut result = self.need_own(*v);
@@ -324,7 +324,7 @@ impl Lowering<'_> {
                 self.push(inst);
             }
             InstData::Jump(to) => {
-                let next = MachineBlock::new(self.shape.of_block[to.block] as usize);
+                let next = MachineBlock::new(self.shape.way_in(to.block));
                 self.infos[node].succs = vec![next];
                 self.infos[node].args = self.arguments(to);
                 let inst = self.inst(Op::Jump);
@@ -333,12 +333,11 @@ impl Lowering<'_> {
             terminator @ InstData::Branch { cond, .. } => {
                 let mut succs = Vec::with_capacity(2);
                 for (i, to) in targets(terminator).into_iter().flatten().enumerate() {
-                    let edge = self.shape.on_edge[block][i] as usize;
-                    let target = self.shape.of_block[to.block] as usize;
-                    if edge == 0 {
+                    let target = self.shape.way_in(to.block);
+                    let Some(edge) = self.shape.on_edge(block, i) else {
                         succs.push(MachineBlock::new(target));
                         continue;
-                    }
+                    };
                     succs.push(MachineBlock::new(edge));
                     let args = self.arguments(to);
                     let mut body: Vec<_> = self.current.drain(..).collect();
@@ -372,7 +371,7 @@ impl Lowering<'_> {
 
     /// The registers of a jump's arguments.
     fn arguments(&mut self, to: &BlockCall) -> Vec<VReg> {
-        if self.shape.has_one_way_in(self.func, to.block) {
+        if self.shape.has_one_way_in(to.block) {
             return Vec::new();
         }
         to.args.iter().map(|&v| self.need_own(v)).collect()

@@ -35,7 +35,7 @@ impl Lowering<'_> {
         let mut changed = true;
         while changed {
             changed = false;
-            for &block in &self.shape.postorder {
+            for &block in self.shape.cfg.reverse_postorder.iter().rev() {
                 live.fill(0);
                 let data = &self.func.blocks[block];
                 for to in targets(self.func.terminator(block)).into_iter().flatten() {
@@ -76,7 +76,7 @@ impl Lowering<'_> {
             data.for_each_use(|v| f(self.resolve(v)));
         }
         for to in targets(data).into_iter().flatten() {
-            if !self.shape.has_one_way_in(self.func, to.block) {
+            if !self.shape.has_one_way_in(to.block) {
                 to.args.iter().for_each(|arg| f(self.resolve(*arg)));
             }
         }

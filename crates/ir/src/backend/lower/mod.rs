@@ -10,6 +10,7 @@ mod arithmetic;
 mod control;
 mod liveness;
 mod memory;
+mod shape;
 mod values;
 
 use cranelift_entity::SecondaryMap;
@@ -19,119 +20,21 @@ use regalloc2::{Block as MachineBlock, RegClass, VReg};
 use super::Error;
 use super::frame::Scratch;
 use super::machine::{Address, BlockInfo, Instruction, MachineFunction, Op, Right, Test};
-use crate::{Block, BlockCall, Function, Inst, InstData, Type, UnaryOp, Value, ValueDef};
+use crate::{Block, BlockCall, Function, Inst, InstData, Space, Type, UnaryOp, Value, ValueDef};
 use isa::{Cond, Size, Width};
 use liveness::Liveness;
+use shape::{Node, Shape};
 use values::Remat;
 
 /// The machine form of `func` for instruction set `isa`. Slots of `scratch` are
 /// addressed in the scratch map.
 pub fn lower(func: &Function, isa: u8, scratch: Option<&Scratch>) -> Result<MachineFunction, Error> {
-    let shape = Shape::new(func, scratch.is_some());
-    let mut lowering = Lowering::new(func, isa, scratch, &shape);
-    for &block in &shape.postorder {
+    let mut lowering = Lowering::new(func, isa, scratch);
+    for block in lowering.shape.cfg.reverse_postorder.clone().into_iter().rev() {
         lowering.block(block)?;
     }
     lowering.prologue()?;
     Ok(lowering.finish())
-}
-
-/// What a machine block is made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Node {
-    /// Finds the scratch memory; leaves if there is none.
-    FindScratch,
-    /// Jumps to the entry block where that cannot be the function's start.
-    Enter,
-    Ir(Block),
-    /// On the edge from a branch to its first or second target.
-    Edge(Block, usize),
-    /// Returns 0 for want of scratch memory.
-    NoScratch,
-}
-
-/// Control flow of a function: reachable blocks, edges, and the machine blocks
-/// that they become.
-struct Shape {
-    postorder: Vec<Block>,
-    /// Number of edges that come in; 0 for unreachable blocks and for an entry
-    /// that nothing jumps back to.
-    edges_in: SecondaryMap<Block, u32>,
-    nodes: Vec<Node>,
-    /// The machine block of each IR block.
-    of_block: SecondaryMap<Block, u32>,
-    /// The machine blocks on a block's edges, 0 where the edge needs none.
-    on_edge: SecondaryMap<Block, [u32; 2]>,
-    /// For each block parameter with one incoming edge: its argument.
-    single_args: Vec<(Value, Value)>,
-}
-
-impl Shape {
-    fn new(func: &Function, scratch: bool) -> Shape {
-        let mut edges_in: SecondaryMap<Block, u32> = SecondaryMap::new();
-        let mut seen: SecondaryMap<Block, bool> = SecondaryMap::new();
-        let mut postorder = Vec::with_capacity(func.layout.len());
-        let mut stack = vec![(func.entry(), 0)];
-        seen[func.entry()] = true;
-        while let Some((block, next)) = stack.last_mut() {
-            let Some(target) = targets(func.terminator(*block)).get(*next).copied() else {
-                postorder.push(*block);
-                stack.pop();
-                continue;
-            };
-            *next += 1;
-            if let Some(to) = target {
-                edges_in[to.block] += 1;
-                if !seen[to.block] {
-                    seen[to.block] = true;
-                    stack.push((to.block, 0));
-                }
-            }
-        }
-
-        let mut shape = Shape {
-            postorder,
-            edges_in,
-            nodes: Vec::with_capacity(func.layout.len() + 2),
-            of_block: SecondaryMap::new(),
-            on_edge: SecondaryMap::new(),
-            single_args: Vec::new(),
-        };
-        if scratch {
-            shape.nodes.push(Node::FindScratch);
-        }
-        if scratch || shape.edges_in[func.entry()] > 0 {
-            shape.nodes.push(Node::Enter);
-        }
-        let entry = func.entry();
-        for &block in std::iter::once(&entry).chain(func.layout.iter().filter(|b| **b != entry)) {
-            if !seen[block] {
-                continue;
-            }
-            shape.of_block[block] = shape.nodes.len() as u32;
-            shape.nodes.push(Node::Ir(block));
-            let to = targets(func.terminator(block));
-            for (i, call) in to.iter().enumerate() {
-                let Some(call) = call else { continue };
-                if shape.has_one_way_in(func, call.block) {
-                    let params = &func.blocks[call.block].params;
-                    shape.single_args.extend(params.iter().copied().zip(call.args.iter().copied()));
-                } else if to[1].is_some() {
-                    shape.on_edge[block][i] = shape.nodes.len() as u32;
-                    shape.nodes.push(Node::Edge(block, i));
-                }
-            }
-        }
-        if scratch {
-            shape.nodes.push(Node::NoScratch);
-        }
-        shape
-    }
-
-    /// Whether a block's parameters always have the same arguments.
-    fn has_one_way_in(&self, func: &Function, block: Block) -> bool {
-        self.edges_in[block] == 1 && block != func.entry()
-    }
 }
 
 /// The one or two targets of a terminator.
@@ -157,7 +60,7 @@ struct Lowering<'a> {
     func: &'a Function,
     isa: u8,
     scratch: Option<&'a Scratch>,
-    shape: &'a Shape,
+    shape: Shape,
     /// The value that stands for another one in the same register.
     alias: SecondaryMap<Value, Option<Value>>,
     uses: SecondaryMap<Value, u32>,
@@ -183,7 +86,9 @@ struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    fn new(func: &'a Function, isa: u8, scratch: Option<&'a Scratch>, shape: &'a Shape) -> Self {
+    fn new(func: &'a Function, isa: u8, scratch: Option<&'a Scratch>) -> Self {
+        let shape = Shape::new(func);
+        let single_args = shape.single_args(func);
         let mut lowering = Lowering {
             func,
             isa,
@@ -202,24 +107,58 @@ impl<'a> Lowering<'a> {
             reversed: Vec::new(),
             shared: Vec::new(),
             inserts: Vec::new(),
-            bodies: vec![Vec::new(); shape.nodes.len()],
-            infos: vec![BlockInfo::default(); shape.nodes.len()],
+            bodies: Vec::new(),
+            infos: Vec::new(),
         };
-        if scratch.is_some() {
-            lowering.scratch_base = Some(lowering.fresh());
-        }
-        for &(param, arg) in &shape.single_args {
+        for (param, arg) in single_args {
             lowering.alias[param] = Some(arg);
         }
         lowering.find_aliases();
         lowering.count_uses();
         lowering.liveness = lowering.find_liveness();
+        let place = lowering.place_of_scratch();
+        if place.is_some() {
+            lowering.scratch_base = Some(lowering.fresh());
+        }
+        lowering.shape.number(func, place);
+        lowering.bodies = vec![Vec::new(); lowering.shape.nodes.len()];
+        lowering.infos = vec![BlockInfo::default(); lowering.shape.nodes.len()];
         lowering
+    }
+
+    /// The block before which scratch memory is looked up: late, so that a
+    /// program that leaves early does without.
+    fn place_of_scratch(&self) -> Option<Block> {
+        self.scratch?;
+        let mut users = Vec::new();
+        let mut holds_reference = false;
+        for &block in &self.shape.cfg.reverse_postorder {
+            let mut uses = false;
+            for &inst in &self.func.blocks[block].insts {
+                let result = self.func.results[inst];
+                if result.is_some_and(|v| self.alias[v].is_some() || self.is_in_scratch(v)) {
+                    continue; // made by its users
+                }
+                let data = &self.func.insts[inst];
+                self.for_each_use(data, |v| uses |= self.is_in_scratch(v));
+                let reserves = result.is_some_and(|v| self.func.ty(v) == Type::Ptr(Space::RecordOrNull));
+                let locks = matches!(data, InstData::CallHelper { helper: isa::uapi::helper::spin_lock, .. });
+                holds_reference |= reserves || locks;
+            }
+            if uses {
+                users.push(block);
+            }
+        }
+        // A program must not return while it holds a record or a lock.
+        if holds_reference && !users.is_empty() {
+            return Some(self.func.entry());
+        }
+        self.shape.place_before(self.func, &users)
     }
 
     /// Finds the instructions that leave their operand as it is.
     fn find_aliases(&mut self) {
-        for &block in &self.shape.postorder {
+        for &block in &self.shape.cfg.reverse_postorder {
             for &inst in &self.func.blocks[block].insts {
                 let Some(result) = self.func.results[inst] else { continue };
                 self.alias[result] = match self.func.insts[inst] {
@@ -235,7 +174,7 @@ impl<'a> Lowering<'a> {
 
     /// Counts uses, those of an alias as uses of what it stands for.
     fn count_uses(&mut self) {
-        for &block in &self.shape.postorder {
+        for &block in &self.shape.cfg.reverse_postorder {
             for &inst in &self.func.blocks[block].insts {
                 if self.func.results[inst].is_some_and(|v| self.alias[v].is_some()) {
                     continue;
@@ -296,7 +235,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn block(&mut self, block: Block) -> Result<(), Error> {
-        let node = self.shape.of_block[block] as usize;
+        let node = self.shape.body(block);
         let insts = &self.func.blocks[block].insts;
         self.at = Some(block);
         for &inst in insts.iter().rev() {
@@ -322,7 +261,7 @@ impl<'a> Lowering<'a> {
         let data = &self.func.insts[inst];
         let result = self.func.results[inst];
         let dst = match result {
-            Some(v) if self.alias[v].is_some() || self.remat(v).is_some() => return Ok(()),
+            Some(v) if self.alias[v].is_some() || self.remat(v).is_some() || self.is_in_scratch(v) => return Ok(()),
             Some(v) => self.vregs[v],
             None => None,
         };
@@ -380,8 +319,8 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// The parameters, the lookup of the scratch memory, and the way into the
-    /// entry block.
+    /// What is not selected from instructions: the function's and the blocks'
+    /// parameters, and the lookup of the scratch memory.
     fn prologue(&mut self) -> Result<(), Error> {
         let entry = self.func.entry();
         let params = &self.func.blocks[entry].params;
@@ -389,51 +328,36 @@ impl<'a> Lowering<'a> {
             return Err(Error::TooManyArguments { function: self.func.name.clone() });
         }
         self.span = SourceSpan::default();
-        let looped = self.shape.edges_in[entry] > 0;
-        let mut args = Vec::new();
         let mut inst = self.inst(Op::Params);
-        for (i, &p) in params.iter().enumerate() {
-            let register = i as u8 + 1;
-            if looped {
-                let incoming = self.fresh();
-                inst = inst.fixed_def(incoming, register);
-                args.push(incoming);
-            } else if let Some(v) = self.vregs[p] {
-                inst = inst.fixed_def(v, register);
+        for (i, p) in params.iter().enumerate() {
+            if let Some(v) = self.vregs[*p] {
+                inst = inst.fixed_def(v, i as u8 + 1);
             }
         }
-        let mut start = if inst.operands().is_empty() { Vec::new() } else { vec![inst] };
-        for (i, node) in self.shape.nodes.iter().enumerate() {
-            match node {
-                Node::FindScratch => {
-                    let mut body = std::mem::take(&mut start);
-                    body.extend(self.find_scratch());
-                    self.bodies[i] = body;
-                    self.infos[i].succs = vec![MachineBlock::new(1), MachineBlock::new(self.shape.nodes.len() - 1)];
+        for i in 0..self.shape.nodes.len() {
+            let block = match self.shape.nodes[i] {
+                Node::FindScratch(block) => {
+                    self.bodies[i] = self.find_scratch();
+                    let last = self.shape.nodes.len() - 1;
+                    self.infos[i].succs = vec![MachineBlock::new(i + 1), MachineBlock::new(last)];
+                    block
                 }
-                Node::Enter => {
-                    let mut body = std::mem::take(&mut start);
-                    body.push(self.inst(Op::Jump));
-                    self.bodies[i] = body;
-                    self.infos[i].args = std::mem::take(&mut args);
-                    self.infos[i].succs = vec![MachineBlock::new(self.shape.of_block[entry] as usize)];
-                }
+                Node::Ir(block) => block,
+                Node::Edge => continue,
                 Node::NoScratch => {
                     let zero = self.fresh();
                     self.bodies[i] =
                         vec![self.inst(Op::Const(0, Width::W64)).def(zero), self.inst(Op::Return).fixed_use(zero, 0)];
+                    continue;
                 }
-                Node::Ir(block) => {
-                    if !start.is_empty() {
-                        self.bodies[i].splice(0..0, start.drain(..));
-                    }
-                    if *block == entry && looped || self.shape.edges_in[*block] > 1 {
-                        let params = self.func.blocks[*block].params.clone();
-                        self.infos[i].params = params.into_iter().map(|p| self.vreg(p)).collect();
-                    }
-                }
-                Node::Edge(..) => {}
+            };
+            if self.shape.way_in(block) == i && self.shape.cfg.preds(block).len() > 1 {
+                let params = self.func.blocks[block].params.clone();
+                self.infos[i].params = params.into_iter().map(|p| self.vreg(p)).collect();
             }
+        }
+        if !inst.operands().is_empty() {
+            self.bodies[0].insert(0, inst);
         }
         Ok(())
     }

@@ -179,7 +179,7 @@ impl Lowering<'_> {
         match self.remat(v) {
             Some(remat) if remat.is_shared() => self.shared(remat),
             Some(remat) => self.make(remat),
-            None => self.scratch_slot(v).unwrap_or_else(|| self.vreg(v)),
+            None => self.scratch_place(v).unwrap_or_else(|| self.vreg(v)),
         }
     }
 
@@ -189,7 +189,7 @@ impl Lowering<'_> {
         let v = self.resolve(v);
         match self.remat(v) {
             Some(remat) => self.make(remat),
-            None => self.scratch_slot(v).unwrap_or_else(|| self.vreg(v)),
+            None => self.scratch_place(v).unwrap_or_else(|| self.vreg(v)),
         }
     }
 
@@ -233,14 +233,17 @@ impl Lowering<'_> {
         vreg
     }
 
-    /// The address of a slot that lives in the scratch memory.
-    fn scratch_slot(&mut self, v: Value) -> Option<VReg> {
-        if !matches!(self.def(v), Some(InstData::SlotAddr { .. })) {
-            return None;
-        }
-        let at = self.location(v, 0);
-        let base = self.scratch_base.filter(|_| at.base == Base::Scratch)?;
-        Some(self.add_offset(base, at.offset))
+    /// Whether `v` is an address at a known place in the scratch memory.
+    pub(super) fn is_in_scratch(&self, v: Value) -> bool {
+        self.scratch.is_some()
+            && matches!(self.def(v), Some(InstData::SlotAddr { .. } | InstData::Binary { .. }))
+            && self.location(v, 0).base == Base::Scratch
+    }
+
+    /// The address of a place in the scratch memory, made anew for each user.
+    fn scratch_place(&mut self, v: Value) -> Option<VReg> {
+        let base = self.scratch_base.filter(|_| self.is_in_scratch(v))?;
+        Some(self.add_offset(base, self.location(v, 0).offset))
     }
 
     /// A register that holds `base + offset`.
