@@ -32,6 +32,7 @@ pub struct Catalog<'h> {
 /// A member found by name, anonymous members looked through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
+    pub name: String,
     pub ty: Type,
     /// Bytes from the start of the outermost struct.
     pub offset: u32,
@@ -191,6 +192,7 @@ impl<'h> Catalog<'h> {
         let def = self.structs.borrow().get(id)?.clone();
         if let Some(f) = def.fields.iter().find(|f| f.name == name) {
             return Some(Member {
+                name: name.to_owned(),
                 ty: f.ty.clone(),
                 offset: f.offset,
                 bits: f.bits,
@@ -218,7 +220,7 @@ impl<'h> Catalog<'h> {
         if let Some(m) = def.members().find(|m| m.name == name) {
             let (ty, tagged) = self.type_and_tag(btf, module, m.ty);
             let (offset, bits) = self.member_place(&ty, m.bit_offset, m.bit_size);
-            return Some(Member { ty, offset, bits, place: FieldPlace::Direct, in_union, tagged });
+            return Some(Member { name: name.to_owned(), ty, offset, bits, place: FieldPlace::Direct, in_union, tagged });
         }
         let depth = depth.checked_sub(1)?;
         def.members().filter(|m| m.name.is_empty()).find_map(|m| {

@@ -4,7 +4,7 @@ use ir::{BinaryOp, Cond, MemType, Space, Type as IrType, Value};
 use isa::uapi::helper;
 use object::plan::{Action, Arg, Counter, Event};
 
-use super::string::{capacity, SCRATCH_BYTES};
+use super::string::capacity;
 use super::Lowering;
 use crate::ast::Span;
 use crate::hir::{Expr, ExprKind, MapId};
@@ -118,9 +118,7 @@ impl Lowering<'_, '_, '_> {
     /// Builds the record in scratch memory, strings one after the other, and copies what there is of it.
     fn send_with_tail(&mut self, number: u32, fixed: u32, args: &[Expr], places: &[(u32, bool)]) {
         let most: u32 = args.iter().filter(|a| goes_in_tail(&a.ty)).map(tail_bytes).sum();
-        let bytes = (HEADER_BYTES + fixed + most).max(SCRATCH_BYTES).next_multiple_of(8);
-        let slot = self.b.create_slot(bytes, 8);
-        let base = self.b.slot_addr(slot, 0);
+        let base = self.scratch(HEADER_BYTES + fixed + most);
         let number = self.b.iconst(i64::from(number));
         self.b.store(MemType::U64, base, 0, number);
         for (arg, (offset, tail)) in args.iter().zip(places) {
@@ -176,8 +174,7 @@ impl Lowering<'_, '_, '_> {
                 let fits = self.b.compare_imm(Cond::Ule, len, i64::from(size));
                 let most = self.b.iconst(i64::from(size));
                 let len = self.b.select(fits, len, most);
-                let address = self.b.unary(ir::UnaryOp::Addr, from);
-                let address = self.b.binary_imm(BinaryOp::Add, address, 4);
+                let address = self.offset_pointer(from, 4);
                 self.read_bytes(to, len, address, false);
                 len
             }
@@ -197,9 +194,7 @@ impl Lowering<'_, '_, '_> {
         let fixed = JOIN_ARGUMENTS * 8;
         let number = self.new_event(Action::Join { delimiter: delimiter.to_owned() }, fixed, args, span);
         let start = HEADER_BYTES + fixed;
-        let bytes = (start + JOIN_ARGUMENTS * size).max(SCRATCH_BYTES).next_multiple_of(8);
-        let slot = self.b.create_slot(bytes, 8);
-        let base = self.b.slot_addr(slot, 0);
+        let base = self.scratch(start + JOIN_ARGUMENTS * size);
         self.zero(base, 0, start);
         let number = self.b.iconst(i64::from(number));
         self.b.store(MemType::U64, base, 0, number);

@@ -102,7 +102,10 @@ impl Lowering<'_, '_, '_> {
             }
             ExprKind::AddressOf(of) => {
                 let place = self.place(of);
-                self.address(place).0
+                match self.remote(place) {
+                    Place::Remote { address, offset, .. } => self.b.binary_imm(BinaryOp::Add, address, offset),
+                    Place::Direct { ptr, .. } => ptr,
+                }
             }
             ExprKind::Step { target, increment, prefix, stride } => {
                 let step = if *increment { i64::from(*stride) } else { -i64::from(*stride) };

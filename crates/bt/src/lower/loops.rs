@@ -230,6 +230,7 @@ impl Lowering<'_, '_, '_> {
             loops: vec![LoopTarget::Callback],
             elements,
             in_callback: true,
+            scratch: None,
             syscall_number: None,
             dispatched: self.dispatched.clone(),
         };

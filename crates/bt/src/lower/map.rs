@@ -32,8 +32,7 @@ impl Lowering<'_, '_, '_> {
     pub(super) fn key(&mut self, map: MapId, key: &Expr, extra: u32) -> Value {
         let ty = self.key_type(map);
         let bytes = storage::size_of(&ty, self.session.catalog);
-        let slot = self.b.create_slot((bytes + extra).max(8), 8);
-        let ptr = self.b.slot_addr(slot, 0);
+        let ptr = self.memory(bytes + extra);
         self.write(key, &ty, ptr, 0);
         ptr
     }

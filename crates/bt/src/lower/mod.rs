@@ -104,6 +104,7 @@ struct Session<'a> {
     counters_map: Option<ir::Map>,
     ring: Option<ir::Map>,
     stacks: Option<ir::Map>,
+    scratch: Option<ir::Map>,
     /// Constant strings and tables, by content.
     constants: HashMap<Vec<u8>, ir::Map>,
     pid_namespace: Option<(u64, u64)>,
@@ -124,6 +125,7 @@ impl<'a> Session<'a> {
             counters_map: None,
             ring: None,
             stacks: None,
+            scratch: None,
             constants: HashMap::new(),
             pid_namespace: None,
             btf_curtask: None,
@@ -252,6 +254,22 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// The scratch map with room for so many bytes, and a program's element of it.
+    fn scratch_element(&mut self, bytes: u32) -> (ir::Map, u32) {
+        let map = *self.scratch.get_or_insert_with(|| {
+            self.module.maps.push(object::Map {
+                name: "memory".into(),
+                map_type: map_type::PERCPU_ARRAY,
+                key_size: 4,
+                ..object::Map::default()
+            })
+        });
+        let object = &mut self.module.maps[map];
+        object.value_size = object.value_size.max(bytes);
+        object.max_entries += 1;
+        (map, object.max_entries - 1)
+    }
+
     /// A read-only array of one element with these bytes.
     fn constant(&mut self, name: &str, bytes: Vec<u8>) -> ir::Map {
         if let Some(map) = self.constants.get(&bytes) {
@@ -291,6 +309,7 @@ impl<'a> Session<'a> {
             loops: Vec::new(),
             elements: HashMap::new(),
             in_callback: false,
+            scratch: Some(Scratch::default()),
             syscall_number: None,
             dispatched: input.dispatch.as_ref().map(|d| d.calls.as_slice().into()),
         };
@@ -335,6 +354,8 @@ struct Lowering<'f, 's, 'a> {
     loops: Vec<LoopTarget>,
     elements: HashMap<VarId, Element>,
     in_callback: bool,
+    /// Memory beside the stack; loop bodies leave theirs to the code generator.
+    scratch: Option<Scratch>,
     /// The number of the system call, where one program serves many.
     syscall_number: Option<Value>,
     /// Those system calls and the names of their probes.
@@ -358,6 +379,18 @@ enum LoopTarget {
     Callback,
 }
 
+/// A program's memory that does not fit the stack: an element of a per-CPU array, looked up
+/// once the predicate holds.
+#[derive(Default)]
+struct Scratch {
+    /// A parameter of the body's first block, made when first needed.
+    base: Option<Value>,
+    body: Option<Block>,
+    /// Bytes in use at this point, and the most so far.
+    used: u32,
+    most: u32,
+}
+
 /// Memory of the program that loop bodies reach: 8 bytes flag (non-zero: leave the program), 8 bytes context, variables.
 #[derive(Clone, Copy)]
 struct Frame {
@@ -366,6 +399,10 @@ struct Frame {
     pointer: Option<Value>,
 }
 
+/// Values above this size are kept off the stack.
+const STACK_BYTES: u32 = 128;
+/// The stack of a BPF program.
+const STACK_LIMIT: u32 = 512;
 const FRAME_FLAG: i32 = 0;
 const FRAME_CTX: i32 = 8;
 const FRAME_VARIABLES: u32 = 16;
@@ -376,10 +413,16 @@ impl Lowering<'_, '_, '_> {
         if let Some(dispatch) = dispatch {
             self.dispatch(dispatch);
         }
-        let body = self.b.create_block();
+        let enter = self.b.create_block();
+        let outside = self.scratch.take();
         match &self.program.predicate {
-            Some(predicate) => self.condition(predicate, body, self.exit),
-            None => self.b.jump(body, &[]),
+            Some(predicate) => self.condition(predicate, enter, self.exit),
+            None => self.b.jump(enter, &[]),
+        }
+        self.scratch = outside;
+        let body = self.b.create_block();
+        if let Some(scratch) = &mut self.scratch {
+            scratch.body = Some(body);
         }
         self.b.switch_to(body);
         self.make_frame();
@@ -387,9 +430,61 @@ impl Lowering<'_, '_, '_> {
         if !self.b.is_terminated() {
             self.b.jump(self.exit, &[]);
         }
+        self.b.switch_to(enter);
+        self.enter(body);
         self.b.switch_to(self.exit);
         let zero = self.b.iconst(0);
         self.b.ret(zero);
+    }
+
+    /// Goes to the body, with its scratch memory if it has turned out to need some.
+    fn enter(&mut self, body: Block) {
+        self.set_span(self.program.predicate.as_ref().map_or(Span::default(), |p| p.span));
+        let Some(Scratch { base: Some(_), most, .. }) = self.scratch else { return self.b.jump(body, &[]) };
+        let (map, element) = self.session.scratch_element(most);
+        let element = self.b.iconst(i64::from(element));
+        let key = self.index_key(element);
+        let found = self.lookup(map, key);
+        let there = self.b.compare_imm(ir::Cond::Ne, found, 0);
+        let go = self.b.create_block();
+        self.b.branch(there, go, self.exit);
+        self.b.switch_to(go);
+        let base = self.b.non_null(found);
+        self.b.jump(body, &[base]);
+    }
+
+    /// Room for a value: on the stack if it is small.
+    fn memory(&mut self, bytes: u32) -> Value {
+        if bytes <= STACK_BYTES || self.scratch.is_none() {
+            let slot = self.b.create_slot(bytes.max(8), 8);
+            return self.b.slot_addr(slot, 0);
+        }
+        self.scratch(bytes)
+    }
+
+    /// Room that is not on the stack: the verifier takes variable offsets there on every kernel.
+    fn scratch(&mut self, bytes: u32) -> Value {
+        let bytes = bytes.next_multiple_of(8);
+        let Some(Scratch { base, body: Some(body), used, most }) = &mut self.scratch else {
+            // A slot larger than the stack is moved off it by the code generator.
+            let slot = self.b.create_slot(bytes.max(STACK_LIMIT + 8), 8);
+            return self.b.slot_addr(slot, 0);
+        };
+        let at = *used;
+        *used += bytes;
+        *most = (*most).max(*used);
+        let (base, body) = (*base, *body);
+        let base = match base {
+            Some(base) => base,
+            None => {
+                let param = self.b.block_param(body, IrType::Ptr(Space::Value));
+                if let Some(scratch) = &mut self.scratch {
+                    scratch.base = Some(param);
+                }
+                param
+            }
+        };
+        self.offset_pointer(base, at as i32)
     }
 
     /// Variables that live from the program's start: those that loop bodies share and those
@@ -403,6 +498,12 @@ impl Lowering<'_, '_, '_> {
                 self.variables[i] = VarPlace::Frame { offset: size as i32 };
                 // A range's variable has its start after it.
                 size += bytes + 8;
+            } else if bytes > STACK_BYTES && variable.ty != Type::Void {
+                let ptr = self.memory(bytes);
+                self.variables[i] = VarPlace::Memory(ptr);
+                if variable.hoisted {
+                    self.zero(ptr, 0, bytes);
+                }
             } else if variable.hoisted {
                 let slot = self.b.create_slot(bytes, 8);
                 self.variables[i] = VarPlace::Slot(slot);

@@ -25,6 +25,8 @@ pub(super) enum Operand {
 pub(super) enum VarPlace {
     None,
     Slot(Slot),
+    /// In scratch memory.
+    Memory(Value),
     /// In the frame that loop bodies share.
     Frame { offset: i32 },
     /// Set once: its value stands for it.
@@ -188,6 +190,7 @@ impl Lowering<'_, '_, '_> {
             ExprKind::Var(var) => match self.variables[var.0 as usize] {
                 VarPlace::Slot(slot) => Place::Direct { ptr: self.b.slot_addr(slot, 0), offset: 0 },
                 VarPlace::Frame { offset } => Place::Direct { ptr: self.frame_pointer(), offset },
+                VarPlace::Memory(ptr) => Place::Direct { ptr, offset: 0 },
                 VarPlace::None | VarPlace::Value(_) => self.materialized(e),
             },
             ExprKind::LoopKey(var) => match self.element_places(*var) {
@@ -214,9 +217,8 @@ impl Lowering<'_, '_, '_> {
 
     /// The value as `ty`, written to a new slot.
     pub(super) fn temporary(&mut self, e: &Expr, ty: &Type) -> Value {
-        let bytes = storage::size_of(ty, self.session.catalog).max(8);
-        let slot = self.b.create_slot(bytes, 8);
-        let ptr = self.b.slot_addr(slot, 0);
+        let bytes = storage::size_of(ty, self.session.catalog);
+        let ptr = self.memory(bytes);
         self.write(e, ty, ptr, 0);
         ptr
     }
@@ -225,25 +227,19 @@ impl Lowering<'_, '_, '_> {
     pub(super) fn remote(&mut self, place: Place) -> Place {
         match place {
             Place::Direct { ptr, offset } => {
-                let address = self.b.unary(UnaryOp::Addr, ptr);
-                Place::Remote { address, offset: i64::from(offset), user: false }
+                let ptr = self.offset_pointer(ptr, offset);
+                Place::Remote { address: self.b.unary(UnaryOp::Addr, ptr), offset: 0, user: false }
             }
             remote => remote,
         }
     }
 
-    /// The address of a place, offset added, and whether it is in user memory.
+    /// The address of a place, as `probe_read` takes it (a pointer or an integer), and whether it is in user memory.
     pub(super) fn address(&mut self, place: Place) -> (Value, bool) {
         match place {
             Place::Remote { address, offset: 0, user } => (address, user),
             Place::Remote { address, offset, user } => (self.b.binary_imm(BinaryOp::Add, address, offset), user),
-            Place::Direct { ptr, offset } => {
-                let address = self.b.unary(UnaryOp::Addr, ptr);
-                match offset {
-                    0 => (address, false),
-                    n => (self.b.binary_imm(BinaryOp::Add, address, i64::from(n)), false),
-                }
-            }
+            Place::Direct { ptr, offset } => (self.offset_pointer(ptr, offset), false),
         }
     }
 

@@ -16,7 +16,12 @@ impl Lowering<'_, '_, '_> {
                 return;
             }
             self.set_span(stmt.span);
+            // What a statement needed for a while, the next may have.
+            let mark = self.scratch.as_ref().map_or(0, |s| s.used);
             self.statement(stmt);
+            if let Some(scratch) = &mut self.scratch {
+                scratch.used = mark;
+            }
         }
     }
 
@@ -109,6 +114,7 @@ impl Lowering<'_, '_, '_> {
         match self.variables[index] {
             VarPlace::Slot(slot) => (self.b.slot_addr(slot, 0), 0),
             VarPlace::Frame { offset } => (self.frame_pointer(), offset),
+            VarPlace::Memory(ptr) => (ptr, 0),
             VarPlace::None | VarPlace::Value(_) => {
                 let ty = &self.program.variables[index].ty;
                 let bytes = storage::size_of(ty, self.session.catalog).max(8);

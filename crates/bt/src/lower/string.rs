@@ -10,9 +10,6 @@ use crate::hir::{Builtin, Expr, ExprKind};
 use crate::storage;
 use crate::types::*;
 
-/// A slot of at least this size does not fit the stack and becomes a piece of a map's value,
-/// where the verifier takes variable offsets on every kernel; on the stack it does not.
-pub(super) const SCRATCH_BYTES: u32 = 520;
 /// Strings up to this size are compared without a loop.
 const UNROLLED_BYTES: u32 = 512;
 
@@ -38,7 +35,7 @@ impl Lowering<'_, '_, '_> {
                 let place = self.place(e);
                 match place {
                     // A task's name is padded with zeros.
-                    Place::Direct { .. } if bytes == 16 && is_comm(self, e) => {
+                    Place::Direct { .. } if bytes == 16 && size >= 16 && is_comm(self, e) => {
                         self.copy_in(dst, offset, bytes, place);
                         self.zero(dst, offset + 16, size - 16);
                     }
@@ -333,8 +330,7 @@ impl Lowering<'_, '_, '_> {
         if needle.len() as u32 > size {
             return self.b.iconst(0);
         }
-        let slot = self.b.create_slot(size.max(SCRATCH_BYTES), 8);
-        let base = self.b.slot_addr(slot, 0);
+        let base = self.scratch(size);
         self.write(haystack, &haystack.ty, base, 0);
         let head = self.b.create_block();
         let body = self.b.create_block();
@@ -379,6 +375,7 @@ pub(super) fn capacity(ty: &Type) -> u32 {
 fn is_comm(l: &Lowering<'_, '_, '_>, e: &Expr) -> bool {
     match &e.kind {
         ExprKind::Arg(index) => l.context.fields[*index as usize].name.ends_with("comm"),
+        ExprKind::Field { member, .. } => member.name == "comm",
         _ => false,
     }
 }

@@ -405,6 +405,7 @@ impl Analyzer<'_> {
                 match &args[0].kind {
                     ast::ExprKind::Map { name, key } if key.is_empty() => {
                         let map = self.map_argument(name, args[0].span)?;
+                        self.require_helper(isa::uapi::helper::for_each_map_elem, span, "len()", "5.13")?;
                         if self.map(map).keyed == Some(false) {
                             return self.error(
                                 span,

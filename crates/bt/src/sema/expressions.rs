@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use isa::uapi::helper;
+
 use super::{Analyzer, Binding};
 use crate::ast::{self, ExprKind as Ast, Span};
 use crate::hir::{self, Expr, ExprKind};
@@ -116,6 +118,7 @@ impl Analyzer<'_> {
             Aggregate::Stats { .. } | Aggregate::Hist { .. } | Aggregate::Lhist { .. } => return Some(e),
         };
         let span = e.span;
+        self.require_aggregate_reads(span)?;
         match e.kind {
             ExprKind::MapGet { map, key } => {
                 let kind = ExprKind::AggregateGet { map, key };
@@ -123,6 +126,12 @@ impl Analyzer<'_> {
             }
             kind => Some(Expr { kind, ..e }),
         }
+    }
+
+    /// Reading an aggregate takes the values of other CPUs.
+    pub(super) fn require_aggregate_reads(&mut self, span: Span) -> Option<()> {
+        let what = "reading count(), sum() and the like in a program";
+        self.require_helper(helper::map_lookup_percpu_elem, span, what, "5.19")
     }
 
     /// An expression as a condition: any number, non-zero is true.

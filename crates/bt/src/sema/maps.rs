@@ -6,8 +6,13 @@ use super::unify::unify;
 use super::Analyzer;
 use crate::ast::{self, Span};
 use crate::hir;
+use crate::storage;
 use crate::types::*;
 use crate::Diagnostic;
+
+/// Most bytes of a key on old kernels (`htab_map_alloc_check` in kernel/bpf/hashtab.c: the size of the
+/// stack), less the bucket number of a histogram.
+const OLD_KEY_BYTES: u32 = 504;
 
 /// A map so far. `Void` is a type not known yet.
 pub(crate) struct MapInfo {
@@ -129,6 +134,7 @@ impl Analyzer<'_> {
         let Some(key) = key else { return Some(()) };
         match unify(&self.map(id).key, &key.ty) {
             Some(ty) => {
+                let ty = self.fit_key(ty);
                 if ty != self.map(id).key {
                     self.maps[id.0 as usize].key = ty;
                     self.changed = true;
@@ -142,6 +148,35 @@ impl Analyzer<'_> {
                     format!("Argument mismatch for {name}: trying to access with arguments: '{used}' when map expects arguments: '{expected}'"),
                 )
             }
+        }
+    }
+
+    /// A key type that this kernel takes: before 6.0 keys are short, and
+    /// the strings in them are cut.
+    fn fit_key(&self, ty: Type) -> Type {
+        if self.catalog.host.kernel_version() >= (6, 0, 0) {
+            return ty;
+        }
+        let size = storage::size_of(&ty, self.catalog);
+        if size <= OLD_KEY_BYTES {
+            return ty;
+        }
+        match &ty {
+            Type::Str { .. } => Type::Str { size: OLD_KEY_BYTES },
+            Type::Tuple(fields) => {
+                // What is not a long string keeps its place; those share the rest.
+                let is_long = |f: &Type| matches!(f, Type::Str { size } if *size > 16);
+                let long = fields.iter().filter(|f| is_long(f)).count() as u32;
+                let others: u32 =
+                    fields.iter().filter(|f| !is_long(f)).map(|f| storage::size_of(f, self.catalog)).sum();
+                let each = OLD_KEY_BYTES.saturating_sub(others) / long.max(1) / 8 * 8;
+                let fit = |f: &Type| match f {
+                    Type::Str { size } if is_long(f) => Type::Str { size: (*size).min(each.max(8)) },
+                    other => other.clone(),
+                };
+                Type::Tuple(std::rc::Rc::new(fields.iter().map(fit).collect()))
+            }
+            _ => ty,
         }
     }
 

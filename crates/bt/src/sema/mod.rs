@@ -24,7 +24,7 @@ use crate::catalog::Catalog;
 use crate::context::Context;
 use crate::hir;
 use crate::types::Type;
-use crate::{Diagnostic, Options};
+use crate::{Diagnostic, Feature, Options};
 
 use maps::MapInfo;
 
@@ -182,6 +182,18 @@ impl<'a> Analyzer<'a> {
         None
     }
 
+    /// Reports if this kernel lacks a helper.
+    fn require_helper(&mut self, helper: u32, span: Span, what: &str, since: &str) -> Option<()> {
+        if self.catalog.host.has(Feature::Helper(helper)) {
+            return Some(());
+        }
+        self.error_hint(
+            span,
+            format!("This kernel cannot do this: {what}"),
+            format!("It takes Linux {since} or later (the helper bpf_{})", helper_name(helper)),
+        )
+    }
+
     fn error_hint<T>(&mut self, span: Span, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
         self.diagnostics.push(Diagnostic::error(span, message).with_hint(hint));
         None
@@ -259,6 +271,10 @@ impl<'a> Analyzer<'a> {
         self.depth -= 1;
         result
     }
+}
+
+fn helper_name(helper: u32) -> &'static str {
+    isa::uapi::HELPER_NAMES.get(helper as usize).copied().unwrap_or("unknown")
 }
 
 /// A hint with the nearest of the names that would have been right.

@@ -1,6 +1,8 @@
 //! Types of statements.
 
 use super::{Analyzer, Binding, Scope};
+use isa::uapi::helper;
+
 use crate::ast::{self, ForRange, Span, StmtKind as Ast};
 use crate::hir::{self, Block, Expr, ExprKind, Stmt, StmtKind};
 use crate::types::*;
@@ -304,6 +306,7 @@ impl Analyzer<'_> {
                     return self.error(map.span, message);
                 }
                 let id = self.map_argument(name, map.span)?;
+                self.require_helper(helper::for_each_map_elem, map.span, "loops over maps", "5.13")?;
                 if self.map(id).keyed == Some(false) {
                     let message = format!(
                         "{name} has no explicit keys (scalar map), and cannot be used for iteration"
@@ -315,6 +318,9 @@ impl Analyzer<'_> {
                 ) = self.map(id).value.clone()
                 {
                     return self.error(map.span, format!("Loop expression does not support type: {ty}"));
+                }
+                if matches!(self.map(id).value, Type::Aggregate(_)) {
+                    self.require_aggregate_reads(map.span)?;
                 }
                 self.probe.loop_depth += 1;
                 self.probe.in_loop += 1;
