@@ -18,7 +18,7 @@ use crate::effects;
 use crate::*;
 
 /// Blocks looked at between a join and its dominator.
-const MAX_BETWEEN: usize = 12;
+const MAX_BETWEEN: usize = 64;
 
 pub(super) fn run(func: &mut Function, cfg: &Cfg, maps: &PrimaryMap<Map, object::Map>) {
     let addresses = Addresses::new(func, cfg);
@@ -72,7 +72,7 @@ struct Gvn<'a> {
     table: HashMap<Expression, Value, BuildHasherDefault<Mixer>>,
     /// Keys of `table` in order of insertion, to take scopes back.
     inserted: Vec<Expression>,
-    /// Conditions of which the outcome is known here: they are this constant.
+    /// Numbers that the branches on the way here have decided: they are this constant.
     decided: SecondaryMap<Value, Option<Value>>,
     decisions: Vec<Value>,
     replaced: Replacements,
@@ -115,12 +115,18 @@ impl Gvn<'_> {
         }
         let Some(InstData::Compare { cond: test, args }) = self.func.def(cond).cloned() else {
             // A number that is not 0 may be any other.
-            if !holds && self.func.ty(cond) == Type::I64 {
+            if !holds {
                 self.decide(cond, 0, out);
             }
             return;
         };
         self.decide(cond, i64::from(holds), out);
+        if (test == Cond::Eq && holds) || (test == Cond::Ne && !holds) {
+            let [value, number] = args;
+            if let Some(n) = self.func.constant(number) {
+                self.decide(value, n, out);
+            }
+        }
         let opposite = InstData::Compare { cond: test.inverse(), args };
         let key = (opposite, Type::I64);
         if !self.table.contains_key(&key) {
@@ -129,11 +135,14 @@ impl Gvn<'_> {
         }
     }
 
-    fn decide(&mut self, cond: Value, outcome: i64, out: &mut Vec<Inst>) {
-        if self.decided[cond].is_none() {
-            let value = self.func.emit(out, InstData::Const(outcome), Type::I64, SourceSpan::default());
-            self.decided[cond] = Some(value);
-            self.decisions.push(cond);
+    /// In this block and those it dominates, `value` is this number.
+    fn decide(&mut self, value: Value, number: i64, out: &mut Vec<Inst>) {
+        let ty = self.func.ty(value);
+        let is_open = self.decided[value].is_none() && self.func.constant(value).is_none();
+        if is_open && !matches!(ty, Type::Ptr(_)) {
+            let constant = self.func.emit(out, InstData::Const(number), ty, SourceSpan::default());
+            self.decided[value] = Some(constant);
+            self.decisions.push(value);
         }
     }
 
@@ -144,11 +153,9 @@ impl Gvn<'_> {
 
     fn instruction(&mut self, inst: Inst, memory: &mut Memory, out: &mut Vec<Inst>) {
         use InstData::*;
-        // Where a condition was decided, what it decides again is known.
-        if let Branch { cond, .. } | Select { cond, .. } = &mut self.func.insts[inst]
-            && let Some(outcome) = self.decided[*cond]
-        {
-            *cond = outcome;
+        if !self.decisions.is_empty() {
+            let decided = &self.decided;
+            self.func.insts[inst].map_uses(|v| decided[v].unwrap_or(v));
         }
         let data = &self.func.insts[inst];
         let reusable = match data {

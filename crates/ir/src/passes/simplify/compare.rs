@@ -96,7 +96,12 @@ impl Simplifier<'_> {
             (Cond::Ule, 0) => return with(self, Cond::Eq, 0),
             _ => {}
         }
-        if !matches!(cond, Cond::Eq | Cond::Ne) {
+        if let Some(simpler) = self.compare_upper_bits(cond, a, n, ty) {
+            return Some(simpler);
+        }
+        // What is used besides is cheaper to compare itself than what it came from,
+        // which would have to be kept.
+        if !matches!(cond, Cond::Eq | Cond::Ne) || self.uses[a] > 1 {
             return None;
         }
         match inner? {
@@ -129,6 +134,26 @@ impl Simplifier<'_> {
             }
             _ => None,
         }
+    }
+
+    /// A bound that is a power of two too large for an immediate: whether there are
+    /// bits above it. (No object is so large that this would be a bounds check.)
+    fn compare_upper_bits(&mut self, cond: Cond, a: Value, n: u64, ty: Type) -> Option<Simpler> {
+        let (has_bits, bound) = match cond {
+            Cond::Uge => (true, n),
+            Cond::Ugt => (true, n.checked_add(1)?),
+            Cond::Ult => (false, n),
+            Cond::Ule => (false, n.checked_add(1)?),
+            _ => return None,
+        };
+        if ty != Type::I64 || bound < 1 << 32 || !bound.is_power_of_two() {
+            return None;
+        }
+        let shift = self.constant(u64::from(bound.trailing_zeros()), ty);
+        let upper = self.emit(InstData::Binary { op: BinaryOp::Lshr, args: [a, shift] }, ty);
+        let zero = self.constant(0, ty);
+        let cond = if has_bits { Cond::Ne } else { Cond::Eq };
+        Some(Simpler::Inst(InstData::Compare { cond, args: [upper, zero] }))
     }
 
     pub(super) fn simpler_select(&mut self, cond: Value, [a, b]: [Value; 2], ty: Type) -> Option<Simpler> {

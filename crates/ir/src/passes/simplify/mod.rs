@@ -21,6 +21,7 @@ pub(super) fn run(func: &mut Function, cfg: &Cfg, maps: &PrimaryMap<Map, object:
         ranges: SecondaryMap::with_default(Range::ALL),
         hidden: SecondaryMap::new(),
         checked: checked_values(func, cfg),
+        uses: use_counts(func, cfg),
         func,
         maps,
         replaced: Replacements::default(),
@@ -60,6 +61,8 @@ struct Simplifier<'a> {
     /// Values that a bounds check compares: on the way it lets pass, the kernel
     /// knows the range of this value, not of what it is computed from.
     checked: SecondaryMap<Value, bool>,
+    /// As it was at the start.
+    uses: SecondaryMap<Value, u32>,
     replaced: Replacements,
     /// The block that is being rebuilt.
     out: Vec<Inst>,
@@ -280,6 +283,17 @@ impl Simplifier<'_> {
         };
         narrower.filter(|v| !matches!(self.func.ty(*v), Type::Ptr(_)))
     }
+}
+
+fn use_counts(func: &Function, cfg: &Cfg) -> SecondaryMap<Value, u32> {
+    let mut uses = SecondaryMap::new();
+    uses.resize(func.values.len());
+    for &block in &cfg.reverse_postorder {
+        for &inst in &func.blocks[block].insts {
+            func.insts[inst].for_each_use(|v| uses[v] += 1);
+        }
+    }
+    uses
 }
 
 /// Operands of comparisons that bound a number.
