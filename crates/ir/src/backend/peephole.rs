@@ -169,9 +169,9 @@ impl Draft {
         stretches
     }
 
-    /// Lets memory accesses and arithmetic read the original of a copy. Jumps
-    /// keep their operands: the verifier should see the very register that is
-    /// tested.
+    /// Lets memory accesses and arithmetic read the original of a copy. Most
+    /// jumps keep their operands: the verifier should see the very register that
+    /// is tested. (What it learns from a null check, it learns about all copies.)
     fn propagate_copies(&mut self, stretches: &[Stretch]) {
         for s in stretches {
             let mut original: [Option<Reg>; 11] = [None; 11];
@@ -187,7 +187,9 @@ impl Draft {
                 };
                 let new_src = if reads_src { of(src) } else { src };
                 let is_store = matches!(insn.code & 7, class::ST | class::STX);
-                let new_dst = if is_store { of(dst) } else { dst };
+                let null_checks = [class::JMP | isa::Cond::Eq as u8, class::JMP | isa::Cond::Ne as u8];
+                let is_null_check = null_checks.contains(&insn.code) && insn.imm == 0;
+                let new_dst = if is_store || is_null_check { of(dst) } else { dst };
                 insn.regs = new_dst.0 | new_src.0 << 4;
                 let written = effect(insn, 5).defs;
                 if written != 0 {

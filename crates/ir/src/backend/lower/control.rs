@@ -296,15 +296,29 @@ impl Lowering<'_> {
         }
     }
 
-    pub(super) fn call(&mut self, dst: VReg, op: Op, args: &[Value]) -> Result<(), Error> {
+    /// `result`: the value that `dst` holds.
+    pub(super) fn call(&mut self, dst: VReg, result: Option<Value>, op: Op, args: &[Value]) -> Result<(), Error> {
         if args.len() > 5 {
             return Err(Error::TooManyArguments { function: self.func.name.clone() });
         }
-        let mut inst = self.inst(op).fixed_def(dst, 0);
+        // What outlives a call is best kept in one register from start to end:
+        // copies at calls leave the allocator free to choose it.
+        let kept = result.is_some_and(|v| self.liveness.crosses_calls(v));
+        let returned = if kept { self.fresh() } else { dst };
+        let mut inst = self.inst(op).fixed_def(returned, 0);
         for (i, &arg) in args.iter().enumerate() {
-            inst = inst.fixed_use(self.need_or_pointer(arg), i as u8 + 1);
+            let mut v = self.need_or_pointer(arg);
+            if self.liveness.crosses_calls(self.resolve(arg)) && self.remat(self.resolve(arg)).is_none() {
+                let passed = self.fresh();
+                self.copy(passed, Width::W64, v);
+                v = passed;
+            }
+            inst = inst.fixed_use(v, i as u8 + 1);
         }
         self.push(inst);
+        if kept {
+            self.copy(dst, Width::W64, returned);
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
-//! Which values outlive which blocks: decides whose register an instruction
-//! with two operands overwrites.
+//! Which values outlive which blocks and calls: decides whose register an
+//! instruction with two operands overwrites, and what is copied out of the
+//! registers that calls use.
 
 use cranelift_entity::{EntityRef, SecondaryMap};
 
@@ -9,15 +10,20 @@ use crate::{Block, InstData, Value};
 /// A set of values, one bit each.
 type Set = Vec<u64>;
 
-/// The values that are live at the end of each block.
+/// The values that are live at the end of each block, and across any call.
 #[derive(Clone, Default)]
 pub(super) struct Liveness {
     out: SecondaryMap<Block, Set>,
+    across_calls: Set,
 }
 
 impl Liveness {
     pub(super) fn is_live_out(&self, block: Block, v: Value) -> bool {
         self.out[block].get(v.index() / 64).is_some_and(|word| word & bit(v) != 0)
+    }
+
+    pub(super) fn crosses_calls(&self, v: Value) -> bool {
+        self.across_calls.get(v.index() / 64).is_some_and(|word| word & bit(v) != 0)
     }
 }
 
@@ -29,7 +35,7 @@ impl Lowering<'_> {
     /// Solves the usual backward equations, aliases as what they stand for.
     pub(super) fn find_liveness(&self) -> Liveness {
         let words = self.func.values.len().div_ceil(64);
-        let mut liveness = Liveness::default();
+        let mut liveness = Liveness { out: SecondaryMap::new(), across_calls: vec![0; words] };
         let mut live_in: SecondaryMap<Block, Set> = SecondaryMap::new();
         let mut live = vec![0; words];
         let mut changed = true;
@@ -51,7 +57,13 @@ impl Lowering<'_> {
                             continue;
                         }
                     }
-                    self.for_each_use(&self.func.insts[inst], |v| live[v.index() / 64] |= bit(v));
+                    let data = &self.func.insts[inst];
+                    if matches!(data, InstData::CallHelper { .. } | InstData::Call { .. }) {
+                        for (word, other) in liveness.across_calls.iter_mut().zip(&live) {
+                            *word |= other;
+                        }
+                    }
+                    self.for_each_use(data, |v| live[v.index() / 64] |= bit(v));
                 }
                 for &param in &data.params {
                     live[param.index() / 64] &= !bit(param);

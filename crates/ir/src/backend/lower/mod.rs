@@ -299,8 +299,8 @@ impl<'a> Lowering<'a> {
             InstData::CompareExchange { mem, ptr, offset, expected, value } => {
                 self.compare_exchange(dst, *mem, *ptr, *offset, *expected, *value)?
             }
-            InstData::CallHelper { helper, args } => self.call(dst, Op::CallHelper(*helper), args)?,
-            InstData::Call { func, args } => self.call(dst, Op::Call(*func), args)?,
+            InstData::CallHelper { helper, args } => self.call(dst, result, Op::CallHelper(*helper), args)?,
+            InstData::Call { func, args } => self.call(dst, result, Op::Call(*func), args)?,
             InstData::MemCopy { dst, dst_offset, src, src_offset, len } => {
                 self.mem_copy(*dst, *dst_offset, *src, *src_offset, *len)?
             }
@@ -329,15 +329,21 @@ impl<'a> Lowering<'a> {
         }
         self.span = SourceSpan::default();
         let mut inst = self.inst(Op::Params);
+        let mut copies = Vec::new();
         for (i, p) in params.iter().enumerate() {
             if let Some(v) = self.vregs[*p] {
-                inst = inst.fixed_def(v, i as u8 + 1);
+                let kept = self.liveness.crosses_calls(*p);
+                let passed = if kept { self.fresh() } else { v };
+                if kept {
+                    copies.push(self.inst(Op::Move(Width::W64)).def(v).uses(passed));
+                }
+                inst = inst.fixed_def(passed, i as u8 + 1);
             }
         }
         for i in 0..self.shape.nodes.len() {
             let block = match self.shape.nodes[i] {
                 Node::FindScratch(block) => {
-                    self.bodies[i] = self.find_scratch();
+                    self.bodies[i] = self.find_scratch(block);
                     let last = self.shape.nodes.len() - 1;
                     self.infos[i].succs = vec![MachineBlock::new(i + 1), MachineBlock::new(last)];
                     block
@@ -357,26 +363,41 @@ impl<'a> Lowering<'a> {
             }
         }
         if !inst.operands().is_empty() {
-            self.bodies[0].insert(0, inst);
+            copies.insert(0, inst);
+            self.bodies[0].splice(0..0, copies);
         }
         Ok(())
     }
 
-    fn find_scratch(&mut self) -> Vec<Instruction> {
+    /// The lookup of the scratch memory before `before`.
+    fn find_scratch(&mut self, before: Block) -> Vec<Instruction> {
         let (Some(scratch), Some(base)) = (self.scratch, self.scratch_base) else { return Vec::new() };
+        // As with other calls: what outlives calls is copied.
+        let found = if self.has_calls_below(before) { self.fresh() } else { base };
         let (map, key) = (self.fresh(), self.fresh());
         let address = Address::Frame(scratch.key_slot, 0);
-        let found = Test { cond: Cond::Ne, width: Width::W64, right: Right::Imm(0) };
-        vec![
+        let is_there = Test { cond: Cond::Ne, width: Width::W64, right: Right::Imm(0) };
+        let mut insts = vec![
             self.inst(Op::StoreImm { size: Size::W, address, imm: scratch.element as i32 }),
             self.inst(Op::MapAddr(scratch.map)).def(map),
             self.inst(Op::FrameAddr { slot: scratch.key_slot, offset: 0 }).def(key),
             self.inst(Op::CallHelper(isa::uapi::helper::map_lookup_elem))
-                .fixed_def(base, 0)
+                .fixed_def(found, 0)
                 .fixed_use(map, 1)
                 .fixed_use(key, 2),
-            self.inst(Op::Branch(found)).uses(base),
-        ]
+        ];
+        if found != base {
+            insts.push(self.inst(Op::Move(Width::W64)).def(base).uses(found));
+        }
+        insts.push(self.inst(Op::Branch(is_there)).uses(found));
+        insts
+    }
+
+    /// Whether anything is called in `block` or in a block that it dominates.
+    fn has_calls_below(&self, block: Block) -> bool {
+        let calls = |inst: &Inst| matches!(self.func.insts[*inst], InstData::CallHelper { .. } | InstData::Call { .. });
+        let below = self.shape.cfg.reverse_postorder.iter().filter(|b| self.shape.cfg.dominates(block, **b));
+        below.flat_map(|b| &self.func.blocks[*b].insts).any(calls)
     }
 
     fn finish(mut self) -> MachineFunction {
