@@ -1,6 +1,7 @@
 //! Values as operands: aliases, constants, addresses, and what users make anew.
 
 use isa::Width;
+use isa::uapi::helper;
 
 use super::{Lowering, Shared};
 use crate::backend::machine::{Address, Instruction, Op};
@@ -74,6 +75,9 @@ impl Lowering<'_> {
         match self.def(v) {
             Some(InstData::Load { mem, .. }) => matches!(mem, MemType::U8 | MemType::U16 | MemType::U32),
             Some(InstData::Compare { .. }) => true,
+            Some(InstData::CallHelper { helper, .. }) => {
+                matches!(*helper, helper::get_smp_processor_id | helper::get_numa_node_id | helper::get_prandom_u32)
+            }
             Some(InstData::Const(n)) => fits(*n),
             Some(InstData::Clamp { mask, .. }) => *mask <= u64::from(u32::MAX),
             Some(InstData::Unary { op, .. }) => {
