@@ -220,7 +220,15 @@ impl<'h> Catalog<'h> {
         if let Some(m) = def.members().find(|m| m.name == name) {
             let (ty, tagged) = self.type_and_tag(btf, module, m.ty);
             let (offset, bits) = self.member_place(&ty, m.bit_offset, m.bit_size);
-            return Some(Member { name: name.to_owned(), ty, offset, bits, place: FieldPlace::Direct, in_union, tagged });
+            return Some(Member {
+                name: name.to_owned(),
+                ty,
+                offset,
+                bits,
+                place: FieldPlace::Direct,
+                in_union,
+                tagged,
+            });
         }
         let depth = depth.checked_sub(1)?;
         def.members().filter(|m| m.name.is_empty()).find_map(|m| {

@@ -1,13 +1,13 @@
 //! The front door: a script's text → IR and a session plan.
 
-use object::plan::{Plan, Probe};
 use object::SourceSpan;
+use object::plan::{Plan, Probe};
 
 use crate::ast::{self, ExprKind, Item, UnaryOp};
 use crate::catalog::Catalog;
 use crate::lower::{self, Input};
 use crate::parser::{self, ParseOptions};
-use crate::{c_definitions, probes, sema, sites, Config, Diagnostic, Host, Options};
+use crate::{Config, Diagnostic, Host, Options, c_definitions, probes, sema, sites};
 
 /// What a script compiles to.
 #[derive(Debug)]

@@ -82,16 +82,46 @@ pub enum StmtKind {
     Expr(Expr),
     /// `let $x;`: zero.
     Let(VarId),
-    SetVar { var: VarId, value: Expr },
-    SetMap { map: MapId, key: Option<Expr>, value: Expr },
+    SetVar {
+        var: VarId,
+        value: Expr,
+    },
+    SetMap {
+        map: MapId,
+        key: Option<Expr>,
+        value: Expr,
+    },
     /// `@m[key] = count()`; what it does is in the map's type. `count` of `hist(n, k, count)` is not in the language.
-    Aggregate { map: MapId, key: Option<Expr>, value: Option<Expr> },
-    If { cond: Expr, then: Block, otherwise: Block },
-    While { cond: Expr, body: Block },
-    Unroll { count: u32, body: Block },
+    Aggregate {
+        map: MapId,
+        key: Option<Expr>,
+        value: Option<Expr>,
+    },
+    If {
+        cond: Expr,
+        then: Block,
+        otherwise: Block,
+    },
+    While {
+        cond: Expr,
+        body: Block,
+    },
+    Unroll {
+        count: u32,
+        body: Block,
+    },
     /// `end` exclusive.
-    ForRange { var: VarId, start: Expr, end: Expr, body: Block },
-    ForMap { var: VarId, map: MapId, body: Block },
+    ForRange {
+        var: VarId,
+        start: Expr,
+        end: Expr,
+        body: Block,
+    },
+    ForMap {
+        var: VarId,
+        map: MapId,
+        body: Block,
+    },
     Block(Block),
     Break,
     Continue,
@@ -102,7 +132,10 @@ pub enum StmtKind {
     Clear(MapId),
     Zero(MapId),
     /// Strings at up to 16 pointers of an array, sent as one event.
-    Join { array: Expr, delimiter: String },
+    Join {
+        array: Expr,
+        delimiter: String,
+    },
 }
 
 /// A record to send. Maps in the action are [`MapId`]s until lowering.
@@ -126,12 +159,24 @@ pub enum ExprKind {
     Str(Rc<[u8]>),
     Var(VarId),
     /// A plain map's value; zero if there is none.
-    MapGet { map: MapId, key: Option<Box<Expr>> },
+    MapGet {
+        map: MapId,
+        key: Option<Box<Expr>>,
+    },
     /// An aggregate's value over all CPUs as an integer.
-    AggregateGet { map: MapId, key: Option<Box<Expr>> },
-    HasKey { map: MapId, key: Box<Expr> },
+    AggregateGet {
+        map: MapId,
+        key: Option<Box<Expr>>,
+    },
+    HasKey {
+        map: MapId,
+        key: Box<Expr>,
+    },
     /// 1 if there was such a key. No key: a single value.
-    Delete { map: MapId, key: Option<Box<Expr>> },
+    Delete {
+        map: MapId,
+        key: Option<Box<Expr>>,
+    },
     /// Number of elements.
     Len(MapId),
     /// The key and value of the element that a `for` loop is at.
@@ -144,20 +189,44 @@ pub enum ExprKind {
     ArgN(u32),
     /// All arguments as one value, for `print(args)`.
     AllArgs,
-    Unary { op: UnaryOp, arg: Box<Expr> },
-    Binary { op: BinaryOp, args: Box<[Expr; 2]> },
+    Unary {
+        op: UnaryOp,
+        arg: Box<Expr>,
+    },
+    Binary {
+        op: BinaryOp,
+        args: Box<[Expr; 2]>,
+    },
     /// Pointer plus so many elements of `stride` bytes.
-    PointerAdd { pointer: Box<Expr>, index: Box<Expr>, stride: u32, negate: bool },
-    Compare { op: Comparison, args: Box<[Expr; 2]> },
+    PointerAdd {
+        pointer: Box<Expr>,
+        index: Box<Expr>,
+        stride: u32,
+        negate: bool,
+    },
+    Compare {
+        op: Comparison,
+        args: Box<[Expr; 2]>,
+    },
     /// Strings, buffers, tuples and arrays; equal or not.
-    CompareBytes { equal: bool, args: Box<[Expr; 2]> },
+    CompareBytes {
+        equal: bool,
+        args: Box<[Expr; 2]>,
+    },
     /// Equal within the first `len` bytes: 0, else 1 (`strncmp`).
-    CompareStrings { len: u32, args: Box<[Expr; 2]> },
+    CompareStrings {
+        len: u32,
+        args: Box<[Expr; 2]>,
+    },
     And(Box<[Expr; 2]>),
     Or(Box<[Expr; 2]>),
     Not(Box<Expr>),
     /// `then` is `None` in `c ?: b`: the condition's own value.
-    Ternary { cond: Box<Expr>, then: Option<Box<Expr>>, otherwise: Box<Expr> },
+    Ternary {
+        cond: Box<Expr>,
+        then: Option<Box<Expr>>,
+        otherwise: Box<Expr>,
+    },
     /// To the expression's type, between scalars.
     Cast(Box<Expr>),
     /// The bytes of an integer as an array, or of an array as an integer.
@@ -165,33 +234,71 @@ pub enum ExprKind {
     /// The object a pointer points to.
     Deref(Box<Expr>),
     /// A member of a struct; a bit field or scalar is loaded, others stay where they are.
-    Field { of: Box<Expr>, member: Member },
+    Field {
+        of: Box<Expr>,
+        member: Member,
+    },
     /// An element of an array; elements are `stride` bytes apart.
-    Index { of: Box<Expr>, index: Box<Expr>, stride: u32 },
+    Index {
+        of: Box<Expr>,
+        index: Box<Expr>,
+        stride: u32,
+    },
     /// A field of a tuple or record.
-    TupleField { of: Box<Expr>, index: u32 },
+    TupleField {
+        of: Box<Expr>,
+        index: u32,
+    },
     Tuple(Vec<Expr>),
     /// The address of a variable or of a map's value.
     AddressOf(Box<Expr>),
-    Step { target: Box<StepTarget>, increment: bool, prefix: bool, stride: u32 },
+    Step {
+        target: Box<StepTarget>,
+        increment: bool,
+        prefix: bool,
+        stride: u32,
+    },
     /// A string from memory: capacity is the type's size. `pointer` is a pointer, or an array in place.
-    ReadString { pointer: Box<Expr>, max: Option<Box<Expr>> },
+    ReadString {
+        pointer: Box<Expr>,
+        max: Option<Box<Expr>>,
+    },
     /// Bytes from memory; `len` in bytes, at most the type's size.
-    ReadBuffer { pointer: Box<Expr>, len: Box<Expr> },
+    ReadBuffer {
+        pointer: Box<Expr>,
+        len: Box<Expr>,
+    },
     /// Index of the first occurrence of a literal in a string is not asked, only whether there is one.
-    Contains { haystack: Box<Expr>, needle: Box<Expr> },
+    Contains {
+        haystack: Box<Expr>,
+        needle: Box<Expr>,
+    },
     KStack,
     UStack,
     USym(Box<Expr>),
     /// Address family if known; the address as an integer (IPv4) or a place of 4 or 16 bytes.
-    Ntop { family: Option<Box<Expr>>, address: Box<Expr> },
+    Ntop {
+        family: Option<Box<Expr>>,
+        address: Box<Expr>,
+    },
     Macaddr(Box<Expr>),
     /// A register of the context, by its offset in `struct pt_regs`.
-    Register { offset: u32 },
-    Bswap { bytes: u8, arg: Box<Expr> },
-    Signal { signal: Box<Expr>, thread: bool },
+    Register {
+        offset: u32,
+    },
+    Bswap {
+        bytes: u8,
+        arg: Box<Expr>,
+    },
+    Signal {
+        signal: Box<Expr>,
+        thread: bool,
+    },
     /// Statements, then a value.
-    Block { stmts: Block, value: Box<Expr> },
+    Block {
+        stmts: Block,
+        value: Box<Expr>,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -15,12 +15,22 @@ pub enum Type {
     Int(IntType),
     Enum(Rc<EnumType>),
     /// Bytes up to a NUL; `size` is the capacity in bytes, NUL included.
-    Str { size: u32 },
+    Str {
+        size: u32,
+    },
     /// A length and up to `size` bytes (`buf()`).
-    Buf { size: u32 },
-    Pointer { to: Rc<Type>, space: AddressSpace },
+    Buf {
+        size: u32,
+    },
+    Pointer {
+        to: Rc<Type>,
+        space: AddressSpace,
+    },
     /// `len` is 0 for a flexible array.
-    Array { elem: Rc<Type>, len: u32 },
+    Array {
+        elem: Rc<Type>,
+        len: u32,
+    },
     /// A struct or union; the definition is looked up by id.
     Struct(StructId),
     Tuple(Rc<Vec<Type>>),
@@ -35,7 +45,10 @@ pub enum Type {
     Mac,
     CgroupPath,
     Errno,
-    Timestamp { format: Rc<str>, clock: Clock },
+    Timestamp {
+        format: Rc<str>,
+        clock: Clock,
+    },
     /// The value of a map that programs add to.
     Aggregate(Aggregate),
 }
@@ -209,12 +222,32 @@ impl Type {
             | "short unsigned int" | "unsigned short int" | "umode_t" | "u_short" | "ushort" => Type::U16,
             "int32" | "int32_t" | "s32" | "__s32" | "int" | "signed" | "signed int" | "pid_t" => Type::I32,
             "uint32" | "uint32_t" | "u32" | "__u32" | "__be32" | "__le32" | "__wsum" | "unsigned int" | "unsigned"
-            | "uint" | "u_int" | "gfp_t" | "fmode_t" | "uid_t" | "gid_t" | "qid_t" | "projid_t" | "dev_t" | "mode_t" => Type::U32,
-            "int64" | "int64_t" | "s64" | "__s64" | "long" | "long int" | "signed long" | "long long" | "long long int"
-            | "signed long long" | "loff_t" | "off_t" | "ssize_t" | "time_t" | "intptr_t" | "ptrdiff_t" => Type::I64,
-            "uint64" | "uint64_t" | "u64" | "__u64" | "__be64" | "__le64" | "unsigned long" | "long unsigned int"
-            | "unsigned long int" | "unsigned long long" | "long long unsigned int" | "unsigned long long int"
-            | "size_t" | "uintptr_t" | "sector_t" | "blkcnt_t" | "ino_t" | "dma_addr_t" | "phys_addr_t" | "u_long" | "ulong" => Type::U64,
+            | "uint" | "u_int" | "gfp_t" | "fmode_t" | "uid_t" | "gid_t" | "qid_t" | "projid_t" | "dev_t"
+            | "mode_t" => Type::U32,
+            "int64" | "int64_t" | "s64" | "__s64" | "long" | "long int" | "signed long" | "long long"
+            | "long long int" | "signed long long" | "loff_t" | "off_t" | "ssize_t" | "time_t" | "intptr_t"
+            | "ptrdiff_t" => Type::I64,
+            "uint64"
+            | "uint64_t"
+            | "u64"
+            | "__u64"
+            | "__be64"
+            | "__le64"
+            | "unsigned long"
+            | "long unsigned int"
+            | "unsigned long int"
+            | "unsigned long long"
+            | "long long unsigned int"
+            | "unsigned long long int"
+            | "size_t"
+            | "uintptr_t"
+            | "sector_t"
+            | "blkcnt_t"
+            | "ino_t"
+            | "dma_addr_t"
+            | "phys_addr_t"
+            | "u_long"
+            | "ulong" => Type::U64,
             "string" => Type::Str { size: 0 },
             "inet" => Type::Inet,
             "username" => Type::Username,

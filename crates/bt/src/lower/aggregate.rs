@@ -3,8 +3,8 @@
 use ir::{BinaryOp, Cond, MemType, Space, Type as IrType, Value};
 use isa::uapi::helper;
 
-use super::place::Place;
 use super::Lowering;
+use super::place::Place;
 use crate::ast::Span;
 use crate::hir::{Expr, MapId};
 use crate::storage;
@@ -306,11 +306,8 @@ impl Lowering<'_, '_, '_> {
         self.b.branch(more, body, done);
         self.b.switch_to(body);
         let address = self.b.map_addr(self.ir_map(map));
-        let found = self.b.call_helper(
-            helper::map_lookup_percpu_elem,
-            &[address, key, cpu],
-            IrType::Ptr(Space::ValueOrNull),
-        );
+        let found =
+            self.b.call_helper(helper::map_lookup_percpu_elem, &[address, key, cpu], IrType::Ptr(Space::ValueOrNull));
         let is_there = self.b.compare_imm(Cond::Ne, found, 0);
         self.b.branch_args(is_there, there, &[], next, &[value, count]);
         self.b.switch_to(there);

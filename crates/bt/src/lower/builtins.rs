@@ -5,13 +5,13 @@ use isa::uapi::helper;
 use object::plan::Counter;
 
 use super::place::Place;
-use super::{dispatch, Lowering};
+use super::{Lowering, dispatch};
+use crate::Feature;
 use crate::arch::Arch;
 use crate::context::{ContextKind, Numbered};
 use crate::hir::{Builtin, Clock, Expr};
 use crate::types::*;
 use crate::usdt::{Operand, UsdtArg};
-use crate::Feature;
 
 /// `BPF_F_USER_STACK` of `include/uapi/linux/bpf.h`.
 const F_USER_STACK: i64 = 1 << 8;

@@ -4,8 +4,8 @@ use ir::{BinaryOp, Cond, MemType, Space, Type as IrType, Value};
 use isa::uapi::helper;
 use object::plan::{Action, Arg, Counter, Event};
 
-use super::string::capacity;
 use super::Lowering;
+use super::string::capacity;
 use crate::ast::Span;
 use crate::hir::{Expr, ExprKind, MapId};
 use crate::storage;
@@ -58,8 +58,10 @@ impl Lowering<'_, '_, '_> {
     /// Writes into the ring buffer itself.
     fn send_fixed(&mut self, number: u32, fixed: u32, args: &[Expr], places: &[(u32, bool)]) {
         // Computed before room is reserved: nothing that can branch away stands between.
-        let values: Vec<Option<Value>> =
-            args.iter().map(|a| if a.ty.is_scalar() || is_stack(&a.ty) { Some(self.scalar_argument(a)) } else { None }).collect();
+        let values: Vec<Option<Value>> = args
+            .iter()
+            .map(|a| if a.ty.is_scalar() || is_stack(&a.ty) { Some(self.scalar_argument(a)) } else { None })
+            .collect();
         // What takes branches or several helpers is built aside.
         let built: Vec<Option<Value>> = args
             .iter()
@@ -70,8 +72,7 @@ impl Lowering<'_, '_, '_> {
         let map = self.b.map_addr(ring);
         let size = self.b.iconst(i64::from(HEADER_BYTES + fixed));
         let flags = self.b.iconst(0);
-        let record =
-            self.b.call_helper(helper::ringbuf_reserve, &[map, size, flags], IrType::Ptr(Space::RecordOrNull));
+        let record = self.b.call_helper(helper::ringbuf_reserve, &[map, size, flags], IrType::Ptr(Space::RecordOrNull));
         let there = self.b.compare_imm(Cond::Ne, record, 0);
         let fill = self.b.create_block();
         let lost = self.b.create_block();
@@ -245,14 +246,16 @@ fn tail_bytes(e: &Expr) -> u32 {
 }
 
 fn is_stack(ty: &Type) -> bool {
-    matches!(ty, Type::KStack(_)) 
+    matches!(ty, Type::KStack(_))
 }
 
 /// Whether writing the value takes no branch and cannot leave: it can go straight into the record.
 fn writes_straight(e: &Expr) -> bool {
     match &e.kind {
         ExprKind::Str(_) | ExprKind::Builtin(crate::hir::Builtin::Comm) | ExprKind::Var(_) => true,
-        ExprKind::ReadString { pointer, max: None } => matches!(pointer.kind, ExprKind::Arg(_) | ExprKind::ArgN(_) | ExprKind::Var(_)),
+        ExprKind::ReadString { pointer, max: None } => {
+            matches!(pointer.kind, ExprKind::Arg(_) | ExprKind::ArgN(_) | ExprKind::Var(_))
+        }
         ExprKind::Arg(_) => true,
         ExprKind::Tuple(parts) => parts.iter().all(writes_straight),
         _ => e.ty.is_scalar() && matches!(e.kind, ExprKind::Int(_)),

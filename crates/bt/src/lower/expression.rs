@@ -3,8 +3,8 @@
 use ir::{BinaryOp, Block, Cond, Type as IrType, UnaryOp, Value};
 use isa::uapi::helper;
 
-use super::place::{Operand, Place, VarPlace};
 use super::Lowering;
+use super::place::{Operand, Place, VarPlace};
 use crate::hir::{self, Comparison, Expr, ExprKind, StepTarget};
 use crate::storage;
 use crate::types::*;
@@ -225,8 +225,7 @@ impl Lowering<'_, '_, '_> {
                 // Nothing to do where the value fits already.
                 let fits = match &inner.ty {
                     Type::Int(from) => {
-                        from.signed == to.signed && from.bytes <= to.bytes
-                            || !from.signed && from.bytes < to.bytes
+                        from.signed == to.signed && from.bytes <= to.bytes || !from.signed && from.bytes < to.bytes
                     }
                     _ => false,
                 };

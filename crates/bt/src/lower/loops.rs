@@ -6,11 +6,11 @@ use ir::{BinaryOp, Builder, Cond, Function, MemType, Space, Type as IrType, Valu
 use isa::uapi::helper;
 
 use super::place::{Place, VarPlace};
-use super::{Element, Frame, LoopTarget, Lowering, FRAME_FLAG};
+use super::{Element, FRAME_FLAG, Frame, LoopTarget, Lowering};
+use crate::Feature;
 use crate::ast::Span;
 use crate::hir::{Block, Expr, MapId, Stmt, StmtKind, VarId};
 use crate::storage;
-use crate::Feature;
 
 /// A range of so many numbers is a plain loop: the verifier walks through it.
 const PLAIN_ITERATIONS: i64 = 64;
@@ -57,9 +57,7 @@ impl Lowering<'_, '_, '_> {
     fn is_callback(&self, stmt: &Stmt) -> bool {
         match &stmt.kind {
             StmtKind::ForMap { .. } => true,
-            StmtKind::ForRange { start, end, body, .. } => {
-                !self.is_plain(start, end) || self.has_callbacks(body)
-            }
+            StmtKind::ForRange { start, end, body, .. } => !self.is_plain(start, end) || self.has_callbacks(body),
             StmtKind::If { then, otherwise, .. } => self.has_callbacks(then) || self.has_callbacks(otherwise),
             StmtKind::While { body, .. } | StmtKind::Unroll { body, .. } | StmtKind::Block(body) => {
                 self.has_callbacks(body)

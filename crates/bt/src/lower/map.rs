@@ -2,8 +2,8 @@
 
 use ir::{BinaryOp, Cond, MemType, Space, Type as IrType, Value};
 use isa::uapi::{helper, map_type};
-use object::plan::Counter;
 use object::MapIndex;
+use object::plan::Counter;
 
 use super::Lowering;
 use crate::ast::Span;

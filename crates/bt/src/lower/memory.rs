@@ -2,8 +2,8 @@
 
 use ir::{BinaryOp, Cond, MemType, Space, Type as IrType, Value};
 
-use super::place::Place;
 use super::Lowering;
+use super::place::Place;
 use crate::hir::{Builtin, Expr, ExprKind};
 use crate::storage;
 use crate::types::*;
@@ -127,7 +127,11 @@ impl Lowering<'_, '_, '_> {
     pub(super) fn copy_in(&mut self, dst: Value, offset: i32, bytes: u32, from: Place) {
         match from {
             Place::Direct { ptr, offset: at } if self.copies(ptr, at, bytes) => {
-                self.b.mem_copy(dst, offset, ptr, at, bytes);
+                if matches!(self.b.func.ty(ptr), IrType::Ptr(Space::Ctx | Space::Btf)) {
+                    self.copy_words(dst, offset, ptr, at, bytes);
+                } else {
+                    self.b.mem_copy(dst, offset, ptr, at, bytes);
+                }
             }
             place => {
                 let to = self.offset_pointer(dst, offset);
@@ -139,9 +143,15 @@ impl Lowering<'_, '_, '_> {
     /// Whether a copy by loads is allowed and short enough.
     fn copies(&self, ptr: Value, offset: i32, bytes: u32) -> bool {
         match self.b.func.ty(ptr) {
-            IrType::Ptr(Space::Ctx) => bytes <= LOADED_BYTES && offset % 8 == 0 && bytes % 8 == 0,
-            IrType::Ptr(Space::Btf) => bytes <= LOADED_BYTES,
+            IrType::Ptr(Space::Ctx | Space::Btf) => bytes <= LOADED_BYTES && offset % 8 == 0 && bytes.is_multiple_of(8),
             _ => true,
+        }
+    }
+
+    fn copy_words(&mut self, dst: Value, offset: i32, src: Value, src_offset: i32, bytes: u32) {
+        for at in (0..bytes as i32).step_by(8) {
+            let word = self.b.load(MemType::U64, src, src_offset + at);
+            self.b.store(MemType::U64, dst, offset + at, word);
         }
     }
 

@@ -290,8 +290,7 @@ impl<'a> Session<'a> {
     }
 
     fn program(&mut self, input: Input<'_>) {
-        let mut function =
-            Function { name: input.name, program: Some(input.kind), ..Function::default() };
+        let mut function = Function { name: input.name, program: Some(input.kind), ..Function::default() };
         let mut builder = Builder::new(&mut function);
         let entry = builder.create_block();
         let exit = builder.create_block();
@@ -374,7 +373,10 @@ struct Element {
 /// Where `break` and `continue` go.
 #[derive(Clone, Copy)]
 enum LoopTarget {
-    Blocks { after: Block, next: Block },
+    Blocks {
+        after: Block,
+        next: Block,
+    },
     /// The body is a function: it returns 1 to stop, 0 to go on.
     Callback,
 }
@@ -606,8 +608,9 @@ impl Lowering<'_, '_, '_> {
     /// Whether `curtask` can be had as a pointer that the verifier knows.
     fn btf_curtask(&mut self) -> bool {
         let host = self.session.catalog.host;
-        *self.session.btf_curtask.get_or_insert_with(|| {
-            host.has(Feature::Btf) && host.has(Feature::Helper(helper::get_current_task_btf))
-        })
+        *self
+            .session
+            .btf_curtask
+            .get_or_insert_with(|| host.has(Feature::Btf) && host.has(Feature::Helper(helper::get_current_task_btf)))
     }
 }

@@ -28,7 +28,9 @@ pub(super) enum VarPlace {
     /// In scratch memory.
     Memory(Value),
     /// In the frame that loop bodies share.
-    Frame { offset: i32 },
+    Frame {
+        offset: i32,
+    },
     /// Set once: its value stands for it.
     Value(Operand),
 }
@@ -91,7 +93,9 @@ impl Lowering<'_, '_, '_> {
                 VarPlace::Value(operand) => operand,
                 _ => Operand::Int(self.scalar(e)),
             },
-            ExprKind::Cast(inner) if pointee_struct(&e.ty).is_some() && pointee_struct(&e.ty) == pointee_struct(&inner.ty) => {
+            ExprKind::Cast(inner)
+                if pointee_struct(&e.ty).is_some() && pointee_struct(&e.ty) == pointee_struct(&inner.ty) =>
+            {
                 self.operand(inner)
             }
             ExprKind::Field { of, member } if member.ty.is_pointer() => match self.place(of) {
@@ -182,9 +186,7 @@ impl Lowering<'_, '_, '_> {
             }
             ExprKind::AllArgs => Place::Direct { ptr: self.context_pointer(), offset: 0 },
             ExprKind::Arg(index) => match self.context.fields[*index as usize].source {
-                Source::Record { offset, .. } => {
-                    Place::Direct { ptr: self.context_pointer(), offset: offset as i32 }
-                }
+                Source::Record { offset, .. } => Place::Direct { ptr: self.context_pointer(), offset: offset as i32 },
                 _ => self.materialized(e),
             },
             ExprKind::Var(var) => match self.variables[var.0 as usize] {
@@ -260,7 +262,7 @@ impl Lowering<'_, '_, '_> {
     /// Whether the verifier takes a load of so many bytes there: the context only aligned.
     fn loads(&self, ptr: Value, offset: i32, bytes: u32) -> bool {
         match self.b.func.ty(ptr) {
-            IrType::Ptr(Space::Ctx) => offset >= 0 && offset as u32 % bytes == 0,
+            IrType::Ptr(Space::Ctx) => u32::try_from(offset).is_ok_and(|offset| offset.is_multiple_of(bytes)),
             IrType::Ptr(Space::Stack) => offset % bytes as i32 == 0,
             _ => true,
         }
@@ -281,7 +283,9 @@ impl Lowering<'_, '_, '_> {
     /// A scalar member of an object.
     pub(super) fn load_member(&mut self, place: Place, member: &Member) -> Value {
         let place = match place {
-            Place::Direct { ptr, .. } if self.is_object(ptr) && (member.in_union || member.bits.is_some() || member.tagged) => {
+            Place::Direct { ptr, .. }
+                if self.is_object(ptr) && (member.in_union || member.bits.is_some() || member.tagged) =>
+            {
                 self.remote(place)
             }
             place => place,

@@ -4,7 +4,7 @@ use ir::MemType;
 use object::plan::Action;
 
 use super::place::VarPlace;
-use super::{LoopTarget, Lowering, FRAME_FLAG};
+use super::{FRAME_FLAG, LoopTarget, Lowering};
 use crate::hir::{Block, Expr, Stmt, StmtKind, VarId};
 use crate::storage;
 use crate::types::*;

@@ -4,8 +4,8 @@ use ir::{BinaryOp, Block, Cond, MemType, Type as IrType, Value};
 use isa::uapi::helper;
 use object::plan::Counter;
 
-use super::place::Place;
 use super::Lowering;
+use super::place::Place;
 use crate::hir::{Builtin, Expr, ExprKind};
 use crate::storage;
 use crate::types::*;
@@ -258,7 +258,10 @@ impl Lowering<'_, '_, '_> {
 
     /// A stored string that can be loaded from where it is.
     fn place_of_string(&mut self, e: &Expr) -> Option<Value> {
-        if !matches!(e.kind, ExprKind::Var(_) | ExprKind::LoopKey(_) | ExprKind::LoopValue(_) | ExprKind::TupleField { .. }) {
+        if !matches!(
+            e.kind,
+            ExprKind::Var(_) | ExprKind::LoopKey(_) | ExprKind::LoopValue(_) | ExprKind::TupleField { .. }
+        ) {
             return None;
         }
         match self.place(e) {

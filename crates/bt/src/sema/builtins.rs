@@ -2,13 +2,13 @@
 
 use object::plan::{Stack, StackMode};
 
-use super::expressions::string;
 use super::Analyzer;
+use super::expressions::string;
+use crate::Diagnostic;
 use crate::ast::{self, Span};
 use crate::context::{ContextKind, Numbered};
 use crate::hir::{Builtin, Clock, Expr, ExprKind};
 use crate::types::*;
-use crate::Diagnostic;
 
 /// Frames of a stack unless the script says otherwise; also the kernel's limit.
 const MAX_FRAMES: u32 = 127;
@@ -82,10 +82,17 @@ impl Analyzer<'_> {
             "func" => Some(self.func(span)),
             "ctx" => {
                 let name = match context.kind {
-                    _ if context.registers && matches!(
-                        context.kind,
-                        ContextKind::Profile | ContextKind::Interval | ContextKind::Software | ContextKind::Hardware
-                    ) => "bpf_perf_event_data",
+                    _ if context.registers
+                        && matches!(
+                            context.kind,
+                            ContextKind::Profile
+                                | ContextKind::Interval
+                                | ContextKind::Software
+                                | ContextKind::Hardware
+                        ) =>
+                    {
+                        "bpf_perf_event_data"
+                    }
                     _ if context.registers => "pt_regs",
                     _ => "",
                 };
@@ -95,9 +102,10 @@ impl Analyzer<'_> {
             }
             "retval" => Some(match &context.retval {
                 Some((ty, _)) => Some(Expr { kind: ExprKind::Builtin(Builtin::Retval), ty: ty.clone(), span }),
-                None => {
-                    self.error(span, "The retval builtin can only be used with 'kretprobe' and 'uretprobe' and 'fentry' probes")
-                }
+                None => self.error(
+                    span,
+                    "The retval builtin can only be used with 'kretprobe' and 'uretprobe' and 'fentry' probes",
+                ),
             }),
             "args" => Some(self.all_args(span)),
             _ => {
@@ -115,7 +123,8 @@ impl Analyzer<'_> {
         let context = self.probe.context;
         let ty = match &context.numbered {
             Numbered::None => {
-                let message = format!("The arg{n} builtin can only be used with 'kprobes', 'uprobes' and 'usdt' probes");
+                let message =
+                    format!("The arg{n} builtin can only be used with 'kprobes', 'uprobes' and 'usdt' probes");
                 return self.error(span, message);
             }
             Numbered::Registers => Type::U64,
@@ -169,11 +178,7 @@ impl Analyzer<'_> {
     /// `curtask->real_parent->tgid`.
     fn parent_pid(&mut self, span: Span) -> Option<Expr> {
         let field = |of: ast::Expr, name: &str| ast::Expr {
-            kind: ast::ExprKind::Field {
-                of: Box::new(of),
-                name: ast::Name { text: name.into(), span },
-                arrow: true,
-            },
+            kind: ast::ExprKind::Field { of: Box::new(of), name: ast::Name { text: name.into(), span }, arrow: true },
             span,
         };
         let task = ast::Expr { kind: ast::ExprKind::Ident("curtask".into()), span };

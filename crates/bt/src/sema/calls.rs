@@ -4,20 +4,60 @@ use std::rc::Rc;
 
 use object::plan::Action;
 
-use super::expressions::string;
 use super::Analyzer;
+use super::expressions::string;
+use crate::Diagnostic;
 use crate::ast::{self, Name, Span};
 use crate::context::ContextKind;
 use crate::hir::{Block, Builtin, Clock, Event, Expr, ExprKind, Stmt, StmtKind};
 use crate::types::*;
-use crate::Diagnostic;
 
 /// Functions of the language, for suggestions.
 const FUNCTIONS: &[&str] = &[
-    "printf", "print", "clear", "zero", "delete", "has_key", "len", "time", "strftime", "exit", "join", "str", "buf",
-    "ksym", "usym", "kaddr", "uaddr", "ntop", "macaddr", "cgroupid", "kstack", "ustack", "reg", "signal", "system",
-    "cat", "kptr", "uptr", "strncmp", "strcontains", "nsecs", "bswap", "count", "sum", "min", "max", "avg", "stats",
-    "hist", "lhist", "strerror", "cgroup_path", "errorf", "warnf",
+    "printf",
+    "print",
+    "clear",
+    "zero",
+    "delete",
+    "has_key",
+    "len",
+    "time",
+    "strftime",
+    "exit",
+    "join",
+    "str",
+    "buf",
+    "ksym",
+    "usym",
+    "kaddr",
+    "uaddr",
+    "ntop",
+    "macaddr",
+    "cgroupid",
+    "kstack",
+    "ustack",
+    "reg",
+    "signal",
+    "system",
+    "cat",
+    "kptr",
+    "uptr",
+    "strncmp",
+    "strcontains",
+    "nsecs",
+    "bswap",
+    "count",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "stats",
+    "hist",
+    "lhist",
+    "strerror",
+    "cgroup_path",
+    "errorf",
+    "warnf",
 ];
 
 /// Most buckets of an `lhist`.
@@ -36,7 +76,8 @@ impl Analyzer<'_> {
         if (min..=max).contains(&n) {
             return Some(());
         }
-        let plural = |n: usize| if n == 1 { format!("{} argument", words(n)) } else { format!("{} arguments", words(n)) };
+        let plural =
+            |n: usize| if n == 1 { format!("{} argument", words(n)) } else { format!("{} arguments", words(n)) };
         let message = if min == max && max == 0 {
             format!("{name}() takes no arguments ({n} provided)")
         } else if min == max {
@@ -151,10 +192,8 @@ impl Analyzer<'_> {
                     return self.error(span, format!("lhist() step must be >= 1 ({step} provided)"));
                 }
                 if min >= max {
-                    return self.error(
-                        span,
-                        format!("lhist() min must be less than max (provided min {min} and max {max})"),
-                    );
+                    return self
+                        .error(span, format!("lhist() min must be less than max (provided min {min} and max {max})"));
                 }
                 let buckets = max.saturating_sub(min) / step;
                 if buckets > MAX_LHIST_BUCKETS {
@@ -287,7 +326,8 @@ impl Analyzer<'_> {
         self.arity("join", args, 1, 2, span)?;
         let array = self.expression(&args[0])?;
         if !array.ty.is_pointer() && !matches!(array.ty, Type::Int(_)) {
-            let message = format!("join() only supports int or pointer arguments ({} provided)", self.name_of(&array.ty));
+            let message =
+                format!("join() only supports int or pointer arguments ({} provided)", self.name_of(&array.ty));
             return self.error(span, message);
         }
         let delimiter = match args.get(1) {
@@ -313,9 +353,7 @@ impl Analyzer<'_> {
         };
         let (map, key) = match (key.as_slice(), args.get(1)) {
             (key, None) => {
-                if key.is_empty()
-                    && self.map_ids.get(name).is_some_and(|id| self.map(*id).keyed == Some(true))
-                {
+                if key.is_empty() && self.map_ids.get(name).is_some_and(|id| self.map(*id).keyed == Some(true)) {
                     return self.error(
                         span,
                         "call to delete() with a single argument expects a map without explicit keys (scalar map)",
@@ -407,10 +445,7 @@ impl Analyzer<'_> {
                         let map = self.map_argument(name, args[0].span)?;
                         self.require_helper(isa::uapi::helper::for_each_map_elem, span, "len()", "5.13")?;
                         if self.map(map).keyed == Some(false) {
-                            return self.error(
-                                span,
-                                "call to len() expects a map with explicit keys (non-scalar map)",
-                            );
+                            return self.error(span, "call to len() expects a map with explicit keys (non-scalar map)");
                         }
                         Some(Expr { kind: ExprKind::Len(map), ty: Type::I64, span })
                     }
@@ -422,9 +457,8 @@ impl Analyzer<'_> {
             "count" | "sum" | "min" | "max" | "avg" | "stats" | "hist" | "lhist" => {
                 self.error(span, format!("{}() must be assigned directly to a map", name.text))
             }
-            "printf" | "print" | "clear" | "zero" | "time" | "exit" | "join" | "system" | "cat" | "errorf" | "warnf" => {
-                self.error(span, format!("{}() gives no value", name.text))
-            }
+            "printf" | "print" | "clear" | "zero" | "time" | "exit" | "join" | "system" | "cat" | "errorf"
+            | "warnf" => self.error(span, format!("{}() gives no value", name.text)),
             other => {
                 if args.is_empty()
                     && let Some(builtin) = self.builtin(other, span)
@@ -489,8 +523,10 @@ impl Analyzer<'_> {
                 Some(Expr { kind, ty: Type::Str { size }, span })
             }
             (_, ty) => {
-                let message =
-                    format!("str() expects an integer or a pointer type as first argument ({} provided)", self.name_of(ty));
+                let message = format!(
+                    "str() expects an integer or a pointer type as first argument ({} provided)",
+                    self.name_of(ty)
+                );
                 self.error(span, message)
             }
         }
@@ -584,8 +620,10 @@ impl Analyzer<'_> {
             _ => false,
         };
         if !fits {
-            let message =
-                format!("ntop() expects an integer or a 4 or 16 byte array as argument ({} provided)", self.name_of(&address.ty));
+            let message = format!(
+                "ntop() expects an integer or a 4 or 16 byte array as argument ({} provided)",
+                self.name_of(&address.ty)
+            );
             return self.error(span, message);
         }
         let kind = ExprKind::Ntop { family, address: Box::new(address) };

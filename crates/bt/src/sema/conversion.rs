@@ -2,7 +2,7 @@
 
 use super::Analyzer;
 use crate::ast::Span;
-use crate::hir::{truncate, Expr, ExprKind};
+use crate::hir::{Expr, ExprKind, truncate};
 use crate::types::*;
 
 impl Analyzer<'_> {
@@ -37,18 +37,22 @@ impl Analyzer<'_> {
             (Type::Array { .. }, Type::Int(int)) => {
                 let size = self.catalog.size_of(&of_type).unwrap_or(0);
                 if size > u32::from(int.bytes) || !matches!(size, 1 | 2 | 4 | 8) {
-                    let message = format!("Cannot cast from \"{}\" to \"{}\"", self.name_of(&of_type), self.name_of(&to));
+                    let message =
+                        format!("Cannot cast from \"{}\" to \"{}\"", self.name_of(&of_type), self.name_of(&to));
                     return self.error(span, message);
                 }
                 Some(Expr { kind: ExprKind::Reinterpret(boxed(of)), ty: to, span })
             }
             (from, Type::Array { elem, len }) if from.is_integral() => {
-                let Some(each) = self.catalog.size_of(elem) else { return self.error(span, "The elements have no size") };
+                let Some(each) = self.catalog.size_of(elem) else {
+                    return self.error(span, "The elements have no size");
+                };
                 let size = self.catalog.size_of(from).unwrap_or(8);
                 let len = if *len == 0 { size / each.max(1) } else { *len };
                 let ty = Type::Array { elem: elem.clone(), len };
                 if len == 0 || len.checked_mul(each).is_none_or(|bytes| bytes > 8) {
-                    let message = format!("Cannot cast from \"{}\" to \"{}\"", self.name_of(&of_type), self.name_of(&ty));
+                    let message =
+                        format!("Cannot cast from \"{}\" to \"{}\"", self.name_of(&of_type), self.name_of(&ty));
                     return self.error(span, message);
                 }
                 Some(Expr { kind: ExprKind::Reinterpret(boxed(of)), ty, span })

@@ -24,9 +24,7 @@ impl Analyzer<'_> {
             Ast::Str(text) => Some(string(text.as_bytes(), span)),
             Ast::Var(name) => self.variable_use(name, span),
             Ast::Positional(n) => Some(self.positional(*n, span)),
-            Ast::PositionalCount => {
-                Some(integer(self.options.params.len() as u64, false, span))
-            }
+            Ast::PositionalCount => Some(integer(self.options.params.len() as u64, false, span)),
             Ast::Map { name, key } => self.map_use(name, key, span),
             Ast::Ident(name) => self.identifier(name, span),
             Ast::Call { name, args } => self.call(name, args, span),
@@ -218,7 +216,8 @@ impl Analyzer<'_> {
         let (map, key) = self.map_access(name, key, span)?;
         let ty = self.map(map).value.clone();
         if let Type::Aggregate(Aggregate::Hist { .. } | Aggregate::Lhist { .. }) = ty {
-            let message = format!("Map value '{ty}' cannot be read: histograms can only be printed, cleared and zeroed");
+            let message =
+                format!("Map value '{ty}' cannot be read: histograms can only be printed, cleared and zeroed");
             return self.error(span, message);
         }
         Some(Expr { kind: ExprKind::MapGet { map, key: key.map(Box::new) }, ty, span })
@@ -250,13 +249,9 @@ impl Analyzer<'_> {
         let a = then.as_ref().unwrap_or(&cond).ty.clone();
         let Some(ty) = super::unify::unify(&a, &otherwise.ty) else {
             let (a, b) = (self.name_of(&a), self.name_of(&otherwise.ty));
-            return self.error(
-                span,
-                format!("Ternary operator must return the same type: have '{a}' and '{b}'"),
-            );
+            return self.error(span, format!("Ternary operator must return the same type: have '{a}' and '{b}'"));
         };
-        let kind =
-            ExprKind::Ternary { cond: Box::new(cond), then: then.map(Box::new), otherwise: Box::new(otherwise) };
+        let kind = ExprKind::Ternary { cond: Box::new(cond), then: then.map(Box::new), otherwise: Box::new(otherwise) };
         Some(Expr { kind, ty, span })
     }
 

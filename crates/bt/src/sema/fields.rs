@@ -1,11 +1,11 @@
 //! Members of structs and tuples, elements of arrays, what pointers point to.
 
 use super::Analyzer;
+use crate::Diagnostic;
 use crate::ast::{self, Span};
 use crate::catalog::Member;
 use crate::hir::{Expr, ExprKind};
 use crate::types::*;
-use crate::Diagnostic;
 
 impl Analyzer<'_> {
     pub(super) fn field(&mut self, of: &ast::Expr, name: &ast::Name, span: Span) -> Option<Expr> {
@@ -37,8 +37,7 @@ impl Analyzer<'_> {
     }
 
     fn no_fields<T>(&mut self, of: &Expr, name: &ast::Name, span: Span) -> Option<T> {
-        let message =
-            format!("Can not access field '{}' on expression of type '{}'", name.text, self.name_of(&of.ty));
+        let message = format!("Can not access field '{}' on expression of type '{}'", name.text, self.name_of(&of.ty));
         self.error(span, message)
     }
 
@@ -103,16 +102,13 @@ impl Analyzer<'_> {
             Type::Record(fields) => (fields.len(), fields.get(index as usize).map(|(_, t)| t.clone())),
             Type::Void => return Some(Expr { ty: Type::Void, span, ..of }),
             other => {
-                let message =
-                    format!("Can not access index '{index}' on expression of type '{}'", self.name_of(other));
+                let message = format!("Can not access index '{index}' on expression of type '{}'", self.name_of(other));
                 return self.error(span, message);
             }
         };
         match ty {
             Some(ty) => Some(Expr { kind: ExprKind::TupleField { of: Box::new(of), index }, ty, span }),
-            None => {
-                self.error(span, format!("Invalid tuple index: {index}. Found {len} elements in tuple."))
-            }
+            None => self.error(span, format!("Invalid tuple index: {index}. Found {len} elements in tuple.")),
         }
     }
 
@@ -127,8 +123,7 @@ impl Analyzer<'_> {
                     && *len > 0
                     && !(0..i64::from(*len)).contains(&n)
                 {
-                    let message =
-                        format!("the index {n} is out of bounds for array of size {len}");
+                    let message = format!("the index {n} is out of bounds for array of size {len}");
                     return self.error(span, message);
                 }
                 let Some(stride) = self.catalog.size_of(elem) else {
@@ -169,8 +164,7 @@ impl Analyzer<'_> {
             Type::Int(_) => Type::U64,
             Type::Void => Type::Void,
             other => {
-                let message =
-                    format!("Can not dereference pointer of type '{}'", self.name_of(other));
+                let message = format!("Can not dereference pointer of type '{}'", self.name_of(other));
                 return self.error(span, message);
             }
         };

@@ -60,8 +60,7 @@ impl Analyzer<'_> {
         let (supplied, expected) = (args.len(), conversions.len());
         if supplied != expected {
             let amount = if supplied < expected { "not enough" } else { "too many" };
-            let message =
-                format!("{amount} arguments for format string ({supplied} supplied, {expected} expected)");
+            let message = format!("{amount} arguments for format string ({supplied} supplied, {expected} expected)");
             return self.error(span, message);
         }
         let mut checked = Vec::with_capacity(args.len());
@@ -110,9 +109,10 @@ mod tests {
 
     #[test]
     fn finds_conversions() {
-        assert_eq!(names("%s %-16s %5d %05.2d %llx %% %rx %rh %r %c%p"), [
-            "s", "s", "d", "d", "x", "rx", "rh", "r", "c", "p"
-        ]);
+        assert_eq!(
+            names("%s %-16s %5d %05.2d %llx %% %rx %rh %r %c%p"),
+            ["s", "s", "d", "d", "x", "rx", "rh", "r", "c", "p"]
+        );
         assert!(names("100%").is_empty());
         assert!(names("%z %").is_empty());
         assert_eq!(names("é%sé"), ["s"]);

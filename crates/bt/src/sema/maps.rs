@@ -2,13 +2,13 @@
 
 use isa::uapi::map_type;
 
-use super::unify::unify;
 use super::Analyzer;
+use super::unify::unify;
+use crate::Diagnostic;
 use crate::ast::{self, Span};
 use crate::hir;
 use crate::storage;
 use crate::types::*;
-use crate::Diagnostic;
 
 /// Most bytes of a key on old kernels (`htab_map_alloc_check` in kernel/bpf/hashtab.c: the size of the
 /// stack), less the bucket number of a histogram.
@@ -196,8 +196,9 @@ impl Analyzer<'_> {
             None => {
                 let (new, old) = (self.name_of(ty), self.name_of(&self.map(id).value));
                 let name = &self.map(id).name;
-                let message =
-                    format!("Type mismatch for {name}: trying to assign value of type '{new}' when map already has a type '{old}'");
+                let message = format!(
+                    "Type mismatch for {name}: trying to assign value of type '{new}' when map already has a type '{old}'"
+                );
                 self.error(span, message)
             }
         }
@@ -213,8 +214,7 @@ impl Analyzer<'_> {
     }
 
     pub(super) fn undefined_map<T>(&mut self, name: &str, span: Span) -> Option<T> {
-        let known: Vec<String> =
-            self.maps.iter().filter(|m| m.value != Type::Void).map(|m| m.name.clone()).collect();
+        let known: Vec<String> = self.maps.iter().filter(|m| m.value != Type::Void).map(|m| m.name.clone()).collect();
         let hint = super::did_you_mean(name, known.iter().map(String::as_str));
         self.diagnostics.push(Diagnostic::error(span, format!("Undefined map: {name}")).with_hints(hint));
         None

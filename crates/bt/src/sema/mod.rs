@@ -115,7 +115,10 @@ struct Scope {
 enum Binding {
     Variable(hir::VarId, Span),
     /// The key and value of a `for` loop over this map.
-    Element { var: hir::VarId, map: hir::MapId },
+    Element {
+        var: hir::VarId,
+        map: hir::MapId,
+    },
 }
 
 impl<'a> ProbeState<'a> {
@@ -136,7 +139,10 @@ impl<'a> Analyzer<'a> {
     fn program(&mut self, index: usize, site: &Site<'a>) -> hir::Program {
         self.probe = ProbeState::new(index, site.context);
         for (name, used) in self.hoisted_names(index) {
-            self.warn(used, format!("Variable {name} is used outside of the block that sets it: it is 0 or empty until then."));
+            self.warn(
+                used,
+                format!("Variable {name} is used outside of the block that sets it: it is 0 or empty until then."),
+            );
             let var = self.new_variable(&name);
             self.probe.variables[var.0 as usize].hoisted = true;
             self.probe.scopes[0].names.insert(name, Binding::Variable(var, site.probe.span));

@@ -3,7 +3,7 @@
 use super::expressions::smallest;
 use super::{Analyzer, Binding};
 use crate::ast::{self, BinaryOp as Op, Span};
-use crate::hir::{truncate, BinaryOp, Comparison, Expr, ExprKind, StepTarget, UnaryOp};
+use crate::hir::{BinaryOp, Comparison, Expr, ExprKind, StepTarget, UnaryOp, truncate};
 use crate::types::*;
 
 impl Analyzer<'_> {
@@ -140,8 +140,11 @@ impl Analyzer<'_> {
         }
         for side in [&left, &right] {
             if !side.ty.is_scalar() && side.ty != Type::Void {
-                let message =
-                    format!("The {} operator can not be used on expressions of type '{}'", symbol(op), self.name_of(&side.ty));
+                let message = format!(
+                    "The {} operator can not be used on expressions of type '{}'",
+                    symbol(op),
+                    self.name_of(&side.ty)
+                );
                 return self.error(side.span, message);
             }
         }
@@ -224,8 +227,11 @@ impl Analyzer<'_> {
             Op::Eq => true,
             Op::Ne => false,
             _ => {
-                let message =
-                    format!("The {} operator can not be used on expressions of type '{}'", symbol(op), self.name_of(&left.ty));
+                let message = format!(
+                    "The {} operator can not be used on expressions of type '{}'",
+                    symbol(op),
+                    self.name_of(&left.ty)
+                );
                 return self.error(span, message);
             }
         };

@@ -245,8 +245,7 @@ impl Analyzer<'_> {
         span: Span,
     ) -> Option<StmtKind> {
         if let Some(Binding::Variable(_, first)) = self.lookup(&var.text) {
-            let message =
-                format!("Variable {} was already declared. Variable shadowing is not allowed.", var.text);
+            let message = format!("Variable {} was already declared. Variable shadowing is not allowed.", var.text);
             self.error::<()>(span, message);
             return self.error(first, "This is the initial assignment.");
         }
@@ -291,8 +290,7 @@ impl Analyzer<'_> {
 
     fn for_loop(&mut self, var: &ast::Name, over: &ForRange, body: &ast::Block, span: Span) -> Option<StmtKind> {
         if let Some(Binding::Variable(_, first)) = self.lookup(&var.text) {
-            let message =
-                format!("Loop declaration shadows existing variable: {}", var.text);
+            let message = format!("Loop declaration shadows existing variable: {}", var.text);
             self.error::<()>(var.span, message);
             return self.error(first, "This is the initial assignment.");
         }
@@ -308,14 +306,12 @@ impl Analyzer<'_> {
                 let id = self.map_argument(name, map.span)?;
                 self.require_helper(helper::for_each_map_elem, map.span, "loops over maps", "5.13")?;
                 if self.map(id).keyed == Some(false) {
-                    let message = format!(
-                        "{name} has no explicit keys (scalar map), and cannot be used for iteration"
-                    );
+                    let message = format!("{name} has no explicit keys (scalar map), and cannot be used for iteration");
                     return self.error(map.span, message);
                 }
-                if let ty @ Type::Aggregate(
-                    Aggregate::Hist { .. } | Aggregate::Lhist { .. } | Aggregate::Stats { .. },
-                ) = self.map(id).value.clone()
+                if let ty
+                @ Type::Aggregate(Aggregate::Hist { .. } | Aggregate::Lhist { .. } | Aggregate::Stats { .. }) =
+                    self.map(id).value.clone()
                 {
                     return self.error(map.span, format!("Loop expression does not support type: {ty}"));
                 }
@@ -364,6 +360,10 @@ impl Analyzer<'_> {
 fn is_pure(e: &Expr) -> bool {
     !matches!(
         e.kind,
-        ExprKind::Step { .. } | ExprKind::Delete { .. } | ExprKind::Signal { .. } | ExprKind::Block { .. } | ExprKind::Ternary { .. }
+        ExprKind::Step { .. }
+            | ExprKind::Delete { .. }
+            | ExprKind::Signal { .. }
+            | ExprKind::Block { .. }
+            | ExprKind::Ternary { .. }
     )
 }

@@ -16,9 +16,7 @@ pub fn unify(a: &Type, b: &Type) -> Option<Type> {
         (Int(_), Bool) => a.clone(),
         (Enum(a), Enum(b)) if a.name == b.name => Enum(a.clone()),
         (Enum(_) | Bool, Enum(_) | Bool) => Type::I64,
-        (Enum(e), Int(i)) | (Int(i), Enum(e)) => {
-            Int(unify_ints(*i, IntType { bytes: e.bytes, signed: e.signed }))
-        }
+        (Enum(e), Int(i)) | (Int(i), Enum(e)) => Int(unify_ints(*i, IntType { bytes: e.bytes, signed: e.signed })),
         (Str { size: a }, Str { size: b }) => Str { size: (*a).max(*b) },
         (Buf { size: a }, Buf { size: b }) => Buf { size: (*a).max(*b) },
         (Pointer { to: a, space: s }, Pointer { to: b, space: t }) => {

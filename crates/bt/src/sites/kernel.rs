@@ -7,7 +7,7 @@ use btf::Kind;
 use isa::uapi::{attach_type, prog_type};
 use object::plan::Attach;
 
-use super::{program, Attachment, Planner};
+use super::{Attachment, Planner, program};
 use crate::context::{Context, ContextField, ContextKind, Numbered, Source};
 use crate::probes::{ResolvedProbe, Target};
 use crate::tracepoint_format::{self, FormatField};
@@ -32,8 +32,9 @@ impl Planner<'_, '_> {
         }
         // Without arguments the tracepoint itself will do, which costs a fifth of the event.
         let known = self.raw_names(&others);
-        let (raw, slow): (Vec<&ResolvedProbe>, Vec<&ResolvedProbe>) =
-            others.into_iter().partition(|p| matches!(&p.target, Target::Tracepoint { name, .. } if known.contains(name)));
+        let (raw, slow): (Vec<&ResolvedProbe>, Vec<&ResolvedProbe>) = others
+            .into_iter()
+            .partition(|p| matches!(&p.target, Target::Tracepoint { name, .. } if known.contains(name)));
         let groups = |probes: Vec<&ResolvedProbe>| -> Vec<Vec<ResolvedProbe>> {
             match (probes.is_empty(), named) {
                 (true, _) => Vec::new(),
@@ -189,8 +190,7 @@ impl Planner<'_, '_> {
                 source: Source::Slot { index: i as u32, trusted: true },
             })
             .collect();
-        let target =
-            object::Target { module: module.map(str::to_owned), name: type_name, btf_id: typedef.id.0 };
+        let target = object::Target { module: module.map(str::to_owned), name: type_name, btf_id: typedef.id.0 };
         Some((target, fields))
     }
 
@@ -199,7 +199,8 @@ impl Planner<'_, '_> {
         let exit = p.provider == crate::probes::Provider::Fexit;
         let number = self.catalog.module_number(module.as_deref());
         let found = self.catalog.btf(number).ok().and_then(|btf| {
-            let function = if number == 0 { btf.find(function, Kind::Func) } else { btf.find_own(function, Kind::Func) };
+            let function =
+                if number == 0 { btf.find(function, Kind::Func) } else { btf.find_own(function, Kind::Func) };
             Some((function?.id, function?.return_type()?))
         });
         let Some((id, ret)) = found else {
@@ -224,8 +225,7 @@ impl Planner<'_, '_> {
         let (section, attach) =
             if exit { ("fexit", attach_type::TRACE_FEXIT) } else { ("fentry", attach_type::TRACE_FENTRY) };
         let mut kind = program(format!("{section}/{function}"), prog_type::TRACING, attach);
-        kind.target =
-            Some(object::Target { module: module.clone(), name: function.clone(), btf_id: id.0 });
+        kind.target = Some(object::Target { module: module.clone(), name: function.clone(), btf_id: id.0 });
         self.push_each(std::slice::from_ref(p), context, kind);
     }
 

@@ -61,14 +61,8 @@ pub(crate) fn plan<'a>(
     let mut diagnostics = Vec::new();
     for clause in clauses {
         let Some(probe) = probes.get(clause.index) else { continue };
-        let mut planner = Planner {
-            probe,
-            catalog,
-            options,
-            names: uses::names(probe),
-            sites: Vec::new(),
-            diagnostics: Vec::new(),
-        };
+        let mut planner =
+            Planner { probe, catalog, options, names: uses::names(probe), sites: Vec::new(), diagnostics: Vec::new() };
         planner.clause(clause);
         sites.append(&mut planner.sites);
         diagnostics.append(&mut planner.diagnostics);
@@ -111,7 +105,8 @@ impl<'a> Planner<'a, '_> {
     /// Whether the body reads the context's arguments.
     fn uses_arguments(&self) -> bool {
         self.names.iter().any(|n| {
-            matches!(*n, "args" | "ctx" | "retval" | "reg") || n.strip_prefix("arg").is_some_and(|d| d.parse::<u32>().is_ok())
+            matches!(*n, "args" | "ctx" | "retval" | "reg")
+                || n.strip_prefix("arg").is_some_and(|d| d.parse::<u32>().is_ok())
         })
     }
 

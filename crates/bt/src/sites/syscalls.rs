@@ -3,7 +3,7 @@
 use isa::uapi::{attach_type, prog_type};
 use object::plan::Attach;
 
-use super::{program, Planner};
+use super::{Planner, program};
 use crate::arch::Arch;
 use crate::context::{Context, ContextField, ContextKind, Source};
 use crate::lower::Dispatch;
@@ -15,11 +15,19 @@ use crate::{Diagnostic, Feature};
 const ARGUMENTS_OFFSET: u32 = 16;
 const NUMBER_OFFSET: u32 = 8;
 
+/// System calls that one program serves.
+struct Group {
+    exit: bool,
+    fields: Vec<FormatField>,
+    /// Numbers and probes.
+    calls: Vec<(u32, ResolvedProbe)>,
+}
+
 impl Planner<'_, '_> {
     /// One program for each direction and layout of arguments that the body can tell apart.
     pub(super) fn syscall_tracepoints(&mut self, probes: &[&ResolvedProbe]) {
         let with_fields = self.uses("args");
-        let mut groups: Vec<(bool, Vec<FormatField>, Vec<(u32, ResolvedProbe)>)> = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
         for p in probes {
             let Target::Tracepoint { category, name, syscall: Some(SyscallSite { number, exit }) } = &p.target else {
                 continue;
@@ -34,15 +42,15 @@ impl Planner<'_, '_> {
                     }
                 }
             }
-            match groups.iter_mut().find(|(e, f, _)| e == exit && *f == fields) {
-                Some((_, _, group)) => group.push((*number, (*p).clone())),
-                None => groups.push((*exit, fields, vec![(*number, (*p).clone())])),
+            match groups.iter_mut().find(|g| g.exit == *exit && g.fields == fields) {
+                Some(group) => group.calls.push((*number, (*p).clone())),
+                None => groups.push(Group { exit: *exit, fields, calls: vec![(*number, (*p).clone())] }),
             }
         }
-        for (exit, fields, mut group) in groups {
-            group.sort_by_key(|(number, _)| *number);
-            group.dedup_by_key(|(number, _)| *number);
-            self.syscall_program(exit, &fields, &group);
+        for mut group in groups {
+            group.calls.sort_by_key(|(number, _)| *number);
+            group.calls.dedup_by_key(|(number, _)| *number);
+            self.syscall_program(group.exit, &group.fields, &group.calls);
         }
     }
 
@@ -59,17 +67,14 @@ impl Planner<'_, '_> {
         }
         let kind = match target {
             Some((target, _)) => {
-                let mut kind =
-                    program(format!("tp_btf/{tracepoint}"), prog_type::TRACING, attach_type::TRACE_RAW_TP);
+                let mut kind = program(format!("tp_btf/{tracepoint}"), prog_type::TRACING, attach_type::TRACE_RAW_TP);
                 kind.target = Some(target);
                 kind
             }
             None => program(format!("raw_tp/{tracepoint}"), prog_type::RAW_TRACEPOINT, 0),
         };
-        let dispatch = Dispatch {
-            calls: group.iter().map(|(number, p)| (*number, p.name.clone())).collect(),
-            enter: !exit,
-        };
+        let dispatch =
+            Dispatch { calls: group.iter().map(|(number, p)| (*number, p.name.clone())).collect(), enter: !exit };
         let attach = Attach::RawTracepoint { name: tracepoint.to_owned() };
         let attachments = self.joint(&probes, attach).into_iter().collect();
         self.push(&probes, context, kind, attachments, Some(dispatch));
