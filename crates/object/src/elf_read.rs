@@ -131,13 +131,22 @@ impl Reader<'_, '_> {
         self.maps.push(MapAt { section, variable, map: index });
     }
 
+    /// Where a section's variable starts, in bytes.
+    fn variable_address(&self, section: SectionIndex, name: &str) -> Option<u64> {
+        let mut symbols = self.file.symbols();
+        let found = symbols.find(|symbol| symbol.section_index() == Some(section) && symbol.name() == Ok(name))?;
+        Some(found.address())
+    }
+
     fn maps(&mut self) -> Result<(), Error> {
         for section in self.file.sections() {
             let name = section.name().map_err(damaged)?;
             if name == MAPS_SECTION {
                 let found = self.btf.map(elf_maps::read_maps).transpose()?.unwrap_or_default();
                 for map in found {
-                    self.add_map(section.index(), Some(map.offset.into()), map.map);
+                    // clang leaves the offsets of its BTF at 0: only the symbol knows.
+                    let at = self.variable_address(section.index(), &map.map.name);
+                    self.add_map(section.index(), Some(at.unwrap_or(map.offset.into())), map.map);
                 }
                 continue;
             }

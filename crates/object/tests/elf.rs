@@ -216,7 +216,7 @@ fn bpftool_shows_the_types() {
 
 #[test]
 fn clang_objects() {
-    for source in ["count.c", "callbacks.c"] {
+    for source in ["count.c", "callbacks.c", "maps.c"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(source);
         let output = TemporaryFile::new(&format!("{source}.o"), &[]);
         let mut clang = Command::new("clang");

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -71,10 +71,7 @@ impl Measured {
         let attached = match ready {
             Ready::HoldsPerfEvents(count) => wait_for_perf_events(process.pid(), count, deadline),
             Ready::Says(_) | Ready::Speaks => {
-                match told.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                    Ok(at) => Some(at),
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                }
+                told.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
             }
         };
         let Some(at) = attached else {
