@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that CI checks, in order, each with its count.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -24,17 +25,17 @@ pub fn run(args: &[String]) -> Result<bool> {
     let started = Instant::now();
     step("format", cargo(&["fmt", "--all", "--check"]));
     step("clippy", cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]));
-    step("cargo test", cargo(&["test", "--workspace", "--quiet"]));
+    step("cargo test", cargo_test());
     let skep = build_skep()?;
     let me = std::env::current_exe()?;
-    step("cases here", counted(Command::new(me).arg("cases").arg("--skep").arg(&skep)));
+    step("cases here", counted(Command::new(me).arg("cases").arg("--skep").arg(&skep), Show::All));
     for kernel in vm::KERNELS {
         if quick {
             println!("skipped  the cases on {kernel}: --quick");
             step(&format!("cases on {kernel}"), Ok(Tally { skipped: 1, ..Tally::default() }));
             continue;
         }
-        step(&format!("cases on {kernel}"), counted(&mut vm::cases_command(kernel, &skep, &[])?));
+        step(&format!("cases on {kernel}"), counted(&mut vm::cases_command(kernel, &skep, &[])?, Show::All));
     }
     println!("took {} s", started.elapsed().as_secs());
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
@@ -49,26 +50,58 @@ struct Tally {
 }
 
 fn cargo(args: &[&str]) -> Result<Tally> {
-    counted(Command::new(env!("CARGO")).args(args).current_dir(root()))
+    counted(Command::new(env!("CARGO")).args(args).current_dir(root()), Show::All)
 }
 
-/// Runs a command, shows what it prints, and adds up the counts in it: lines with
-/// `N passed` and `N failed`, and lines that start with `skipped`. A command
-/// that prints no counts counts as one.
-fn counted(command: &mut Command) -> Result<Tally> {
-    let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().with_context(|| format!("{command:?}"))?;
-    let text = String::from_utf8_lossy(&out.stdout);
-    print!("{text}");
+/// All tests of the workspace. Tests that cannot run here say `skipped: reason`
+/// and count as skipped, not as passed; what tests print besides is shown only if one fails.
+fn cargo_test() -> Result<Tally> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]).current_dir(root());
+    let mut tally = counted(&mut command, Show::SkippedUnlessFailed)?;
+    tally.passed = tally.passed.saturating_sub(tally.skipped);
+    Ok(tally)
+}
+
+/// What to show of a command's output.
+#[derive(PartialEq)]
+enum Show {
+    All,
+    SkippedUnlessFailed,
+}
+
+/// Runs a command and adds up the counts in what it prints: lines with `N passed` and
+/// `N failed`, and lines that start with `skipped`. A command that prints no
+/// counts counts as one.
+fn counted(command: &mut Command, show: Show) -> Result<Tally> {
+    let (output, writer) = std::io::pipe()?;
+    command.stdin(Stdio::null()).stderr(writer.try_clone()?).stdout(writer);
+    let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
+    // Our own ends of the pipe go, so that it ends with the child.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut tally = Tally::default();
-    for line in text.lines() {
-        tally.passed += number_before(line, " passed");
-        tally.failed += number_before(line, " failed");
-        tally.skipped += u32::from(line.starts_with("skipped"));
+    let mut text = String::new();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        tally.passed += number_before(&line, " passed");
+        tally.failed += number_before(&line, " failed");
+        let skipped = line.starts_with("skipped");
+        tally.skipped += u32::from(skipped);
+        if show == Show::All || skipped {
+            println!("{line}");
+        } else {
+            text.push_str(&line);
+            text.push('\n');
+        }
+    }
+    let succeeded = child.wait()?.success();
+    if !succeeded {
+        print!("{text}");
     }
     if tally.passed + tally.failed == 0 {
-        tally.passed = u32::from(out.status.success());
+        tally.passed = u32::from(succeeded);
     }
-    if !out.status.success() {
+    if !succeeded {
         tally.failed = tally.failed.max(1);
     }
     Ok(tally)
