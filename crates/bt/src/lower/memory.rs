@@ -210,6 +210,13 @@ impl Lowering<'_, '_, '_> {
                 self.b.store(MemType::U64, dst, offset, v);
             }
             ExprKind::MapGet { .. } | ExprKind::Ternary { .. } => self.write_copy(e, dst, offset, size),
+            // The context's first 8 bytes are not for programs to load.
+            ExprKind::AllArgs => {
+                let bytes = self.session.catalog.size_of(ty).unwrap_or(0).min(size);
+                self.zero(dst, offset, size);
+                let (place, to) = (self.place(e), self.offset_pointer(dst, offset));
+                self.read(to, bytes, place);
+            }
             _ => {
                 let bytes = self.session.catalog.size_of(ty).unwrap_or(0).min(size);
                 let place = self.place(e);
