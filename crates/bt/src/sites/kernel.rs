@@ -18,6 +18,9 @@ use crate::{Diagnostic, Feature};
 const RAW_TRACEPOINT_PREFIX: &str = "btf_trace_";
 /// Event categories whose events are no tracepoints of the kernel's code.
 const DYNAMIC_CATEGORIES: &[&str] = &["ftrace", "kprobes", "uprobes", "synthetic", "custom"];
+/// Categories of the kernel's own that hold nothing but tracepoints of its code, since before there were
+/// raw tracepoints (4.17): to open BTF for them costs half a millisecond at start.
+const CORE_CATEGORIES: &[&str] = &["irq", "raw_syscalls", "sched", "task", "timer"];
 /// Above so many look-ups, one walk over all types is cheaper.
 const FEW: usize = 4;
 
@@ -61,17 +64,23 @@ impl Planner<'_, '_> {
         }
     }
 
-    /// Names of those tracepoints that BTF knows as raw ones.
+    /// Names of those tracepoints that there are as raw ones, by their category or by BTF.
     fn raw_names(&self, probes: &[&ResolvedProbe]) -> HashSet<String> {
-        let names: HashSet<&str> = probes
-            .iter()
-            .filter_map(|p| match &p.target {
-                Target::Tracepoint { category, name, .. } if !DYNAMIC_CATEGORIES.contains(&category.as_str()) => {
-                    Some(name.as_str())
-                }
-                _ => None,
-            })
-            .collect();
+        let places = probes.iter().filter_map(|p| match &p.target {
+            Target::Tracepoint { category, name, .. } => Some((category.as_str(), name.as_str())),
+            _ => None,
+        });
+        let (core, others): (Vec<_>, Vec<_>) = places.partition(|(category, _)| CORE_CATEGORIES.contains(category));
+        let mut known: HashSet<String> = core.iter().map(|(_, name)| (*name).to_owned()).collect();
+        let is_static = |(category, _): &(&str, &str)| !DYNAMIC_CATEGORIES.contains(category);
+        let names: HashSet<&str> = others.into_iter().filter(is_static).map(|(_, name)| name).collect();
+        if !names.is_empty() {
+            known.extend(self.raw_names_by_btf(&names));
+        }
+        known
+    }
+
+    fn raw_names_by_btf(&self, names: &HashSet<&str>) -> HashSet<String> {
         let Ok(btf) = self.catalog.host.btf() else { return HashSet::new() };
         if names.len() <= FEW {
             let known = |name: &&&str| btf.find(&format!("{RAW_TRACEPOINT_PREFIX}{name}"), Kind::Typedef).is_some();
