@@ -96,6 +96,15 @@ const IGNORED: &[&str] = &[
 const MAX_STRLEN: u32 = 1 << 16;
 
 impl Config {
+    /// Bytes of a string that may be as long as strings get, its NUL included. Never a multiple of 8, which
+    /// values in memory are rounded up to: then there is a byte more, which tells whether a string was cut.
+    pub fn string_room(&self) -> u32 {
+        match self.max_strlen + 1 {
+            room if room.is_multiple_of(8) => room + 1,
+            room => room,
+        }
+    }
+
     /// Sets one option by its name (old names are understood).
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
         match key {

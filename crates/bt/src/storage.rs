@@ -49,7 +49,7 @@ pub fn layout(ty: &Type, catalog: &Catalog<'_>) -> Layout {
         Type::Bool => Layout::Bool { size: 8 },
         Type::Int(i) => Layout::Int { size: 8, signed: i.signed },
         Type::Enum(e) => Layout::Enum { size: 8, signed: e.signed, names: e.values.clone() },
-        Type::Str { .. } => Layout::Str { size: size_of(ty, catalog) },
+        Type::Str { size } => Layout::Str { size: *size },
         Type::Buf { .. } => Layout::Buf { size: size_of(ty, catalog) },
         Type::Pointer { .. } => Layout::Pointer,
         Type::Array { .. } | Type::Struct(_) => memory_layout(ty, catalog, DEPTH),
@@ -116,7 +116,11 @@ fn memory_layout(ty: &Type, catalog: &Catalog<'_>, depth: u32) -> Layout {
         Type::Struct(id) => {
             let mut fields = Vec::new();
             for f in catalog.members(*id) {
-                let inner = memory_layout(&f.ty, catalog, depth);
+                let inner = match f.place {
+                    FieldPlace::Direct => memory_layout(&f.ty, catalog, depth),
+                    // Only where the data is and how long it is stands here.
+                    FieldPlace::DataLoc | FieldPlace::RelLoc => Layout::Int { size: 4, signed: false },
+                };
                 let bits = f.bits.map(|b| (b.shift, b.width));
                 match inner {
                     // Members of anonymous members are shown as the parent's.

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `Int` | `size` bytes, two's complement |
 //! | `Bool` | `size` bytes, non-zero is true |
-//! | `Str` | `size` bytes, NUL-terminated if shorter, the rest zero |
+//! | `Str` | `size` bytes, NUL and zeros after the text; without a NUL it was cut, and the last byte is no text |
 //! | `Buf` | `u32` length, then `size - 4` bytes of which the first `length` count |
 //! | `Array` | `len` times `elem`, without gaps |
 //! | `Tuple` | fields at their offsets; gaps are zero |

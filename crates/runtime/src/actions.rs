@@ -242,7 +242,7 @@ impl<'p> Actor<'p> {
 
 /// Appends the arguments that are there with the delimiter between them.
 fn join_arguments(prepared: &Prepared<'_>, record: &[u8], delimiter: &[u8], newline: bool, out: &mut Vec<u8>) {
-    let texts = prepared.fields(record).map(|field| crate::decode::string(field.bytes).0);
+    let texts = prepared.fields(record).map(|field| crate::decode::string(field.bytes, 0, field.whole).0);
     for (i, text) in texts.filter(|text| !text.is_empty()).enumerate() {
         if i > 0 {
             out.extend_from_slice(delimiter);

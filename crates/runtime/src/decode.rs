@@ -96,21 +96,21 @@ pub fn size_of(layout: &Layout) -> usize {
 /// of a record), so that a buffer has no length before it.
 pub fn decode(layout: &Layout, bytes: &[u8], whole: bool, names: &mut dyn Resolve) -> Value {
     match layout {
-        Layout::Str { .. } => {
-            let (bytes, truncated) = string(bytes);
-            Value::Str { bytes: bytes.to_vec(), truncated }
-        }
+        Layout::Str { size } => string_value(bytes, *size, whole),
         Layout::Buf { .. } if whole => Value::Buf(bytes.to_vec()),
         _ => decode_inside(layout, bytes, names),
     }
 }
 
-/// The bytes before the first NUL, and whether the program cut them: it leaves
-/// out the NUL then.
-pub fn string(bytes: &[u8]) -> (&[u8], bool) {
-    match bytes.iter().position(|&b| b == 0) {
-        Some(end) => (&bytes[..end], false),
-        None => (bytes, !bytes.is_empty()),
+/// The text of a string that `size` bytes are kept for, and whether the program cut it: then there is no NUL.
+/// What came in the tail of a record (`whole`) ends there; elsewhere the last byte, kept for the NUL, is no text.
+pub fn string(bytes: &[u8], size: u32, whole: bool) -> (&[u8], bool) {
+    let kept = if whole { bytes } else { &bytes[..bytes.len().min(size as usize)] };
+    match kept.iter().position(|&b| b == 0) {
+        Some(end) => (&kept[..end], false),
+        None if whole => (kept, !kept.is_empty()),
+        None if kept.len() == size as usize && size > 0 => (&kept[..kept.len() - 1], true),
+        None => (kept, false),
     }
 }
 
@@ -127,7 +127,8 @@ fn decode_inside(layout: &Layout, bytes: &[u8], names: &mut dyn Resolve) -> Valu
         // A character array of the kernel's need not have a NUL.
         Layout::Str { size } => {
             let bytes = &bytes[..bytes.len().min(*size as usize)];
-            Value::Str { bytes: string(bytes).0.to_vec(), truncated: false }
+            let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+            Value::Str { bytes: bytes[..end].to_vec(), truncated: false }
         }
         Layout::Buf { size } => {
             let capacity = (*size as usize).saturating_sub(4);
@@ -185,13 +186,14 @@ fn decode_inside(layout: &Layout, bytes: &[u8], names: &mut dyn Resolve) -> Valu
 fn decode_tuple_field(field: &Field, bytes: &[u8], names: &mut dyn Resolve) -> Value {
     let bytes = bytes.get(field.offset as usize..).unwrap_or_default();
     match &field.layout {
-        Layout::Str { size } => {
-            let whole = bytes.len() >= *size as usize;
-            let (bytes, cut) = string(&bytes[..bytes.len().min(*size as usize)]);
-            Value::Str { bytes: bytes.to_vec(), truncated: cut && whole }
-        }
+        Layout::Str { size } => string_value(bytes, *size, false),
         layout => decode_inside(layout, bytes, names),
     }
+}
+
+fn string_value(bytes: &[u8], size: u32, whole: bool) -> Value {
+    let (bytes, truncated) = string(bytes, size, whole);
+    Value::Str { bytes: bytes.to_vec(), truncated }
 }
 
 fn decode_struct_field(field: &Field, bytes: &[u8], names: &mut dyn Resolve) -> Value {

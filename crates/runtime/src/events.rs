@@ -82,8 +82,9 @@ fn plain_argument<'r>(field: Field<'r, '_>) -> view::Arg<'r> {
     match field.layout {
         Layout::Int { size, signed: true } => view::Arg::Int(decode::signed_int(field.bytes, *size)),
         Layout::Int { size, signed: false } => view::Arg::Uint(decode::unsigned(field.bytes, *size)),
-        _ => {
-            let (bytes, truncated) = decode::string(field.bytes);
+        layout => {
+            let size = if let Layout::Str { size } = layout { *size } else { 0 };
+            let (bytes, truncated) = decode::string(field.bytes, size, field.whole);
             view::Arg::Str { bytes, truncated }
         }
     }

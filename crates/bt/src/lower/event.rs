@@ -5,7 +5,6 @@ use isa::uapi::helper;
 use object::plan::{Action, Arg, Counter, Event};
 
 use super::Lowering;
-use super::string::capacity;
 use crate::ast::Span;
 use crate::hir::{Expr, ExprKind, MapId};
 use crate::storage;
@@ -240,8 +239,7 @@ fn goes_in_tail(ty: &Type) -> bool {
 fn tail_bytes(e: &Expr) -> u32 {
     match &e.ty {
         Type::Buf { size } => *size,
-        // Literals are written in whole words.
-        ty => capacity(ty).next_multiple_of(8),
+        ty => super::string::tail_bytes(ty),
     }
 }
 

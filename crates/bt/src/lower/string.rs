@@ -21,10 +21,14 @@ impl Lowering<'_, '_, '_> {
             ExprKind::Builtin(Builtin::Comm) => self.write_comm(dst, offset, size),
             ExprKind::Builtin(_) => self.write_probe_name(e, dst, offset, size),
             ExprKind::ReadString { pointer, max } => {
-                let capacity = capacity(&e.ty).min(size);
+                let capacity = capacity(&e.ty);
                 self.zero(dst, offset, size);
                 let to = self.offset_pointer(dst, offset);
-                self.read_string(pointer, max.as_deref(), capacity, to);
+                let len = self.read_string(pointer, max.as_deref(), capacity, size, to);
+                if self.is_limited(capacity) && capacity < size {
+                    let cut = self.b.compare_imm(Cond::Sgt, len, i64::from(capacity));
+                    self.when(cut, |l| l.count(Counter::TruncatedStrings));
+                }
             }
             ExprKind::Ternary { cond, then: Some(then), otherwise } => {
                 self.write_either(cond, then, otherwise, &Type::Str { size }, dst, offset);
@@ -68,21 +72,36 @@ impl Lowering<'_, '_, '_> {
         self.zero(dst, offset + at as i32, size.saturating_sub(at));
     }
 
-    /// Reads a NUL-terminated string; the helper's result: bytes with the NUL, or negative.
-    pub(super) fn read_string(&mut self, pointer: &Expr, max: Option<&Expr>, capacity: u32, to: Value) -> Value {
+    /// Reads a NUL-terminated string into `room` bytes; the helper's result: bytes with the NUL, or negative.
+    /// A string that may be as long as strings get is read with a byte more than it keeps: if it takes that, it
+    /// was cut.
+    pub(super) fn read_string(
+        &mut self,
+        pointer: &Expr,
+        max: Option<&Expr>,
+        capacity: u32,
+        room: u32,
+        to: Value,
+    ) -> Value {
         let place = self.address_argument(pointer);
         let (address, user) = self.address(place);
+        let most = if self.is_limited(capacity) { capacity + 1 } else { capacity }.min(room);
         let size = match max {
-            None => self.b.iconst(i64::from(capacity)),
+            None => self.b.iconst(i64::from(most)),
             Some(len) => {
+                let longest = self.session.options.config.max_strlen.min(most);
                 let len = self.scalar(len);
-                let with_nul = self.b.binary_imm(BinaryOp::Add, len, 1);
-                let fits = self.b.compare_imm(Cond::Ule, with_nul, i64::from(capacity));
-                let most = self.b.iconst(i64::from(capacity));
-                self.b.select(fits, with_nul, most)
+                let fits = self.b.compare_imm(Cond::Ule, len, i64::from(longest));
+                let most = self.b.iconst(i64::from(most));
+                self.b.select(fits, len, most)
             }
         };
         self.string_helper(to, size, address, user)
+    }
+
+    /// Whether a string of so many bytes is cut by the limit for all strings, not by what the script asks for.
+    fn is_limited(&self, capacity: u32) -> bool {
+        capacity == self.session.options.config.string_room()
     }
 
     fn string_helper(&mut self, to: Value, size: Value, address: Value, user: bool) -> Value {
@@ -105,7 +124,9 @@ impl Lowering<'_, '_, '_> {
                 self.write_literal(&text.clone(), to, 0, size);
                 return self.b.iconst(text.len() as i64 + 1);
             }
-            ExprKind::ReadString { pointer, max } => self.read_string(pointer, max.as_deref(), capacity, to),
+            ExprKind::ReadString { pointer, max } => {
+                self.read_string(pointer, max.as_deref(), capacity, tail_bytes(&e.ty), to)
+            }
             ExprKind::Ternary { cond, then: Some(then), otherwise } => {
                 let yes = self.b.create_block();
                 let no = self.b.create_block();
@@ -128,15 +149,13 @@ impl Lowering<'_, '_, '_> {
         let failed = self.b.compare_imm(Cond::Slt, len, 0);
         let zero = self.b.iconst(0);
         let len = self.b.select(failed, zero, len);
-        let limited = matches!(&e.kind, ExprKind::ReadString { max: None, .. })
-            && capacity == self.session.options.config.max_strlen;
-        if !limited {
+        if !(matches!(&e.kind, ExprKind::ReadString { .. }) && self.is_limited(capacity)) {
             return len;
         }
-        // A string that fills the room was cut: it goes without its NUL.
-        let full = self.b.compare_imm(Cond::Eq, len, i64::from(capacity));
+        // A string that was cut goes without its NUL.
+        let cut = self.b.compare_imm(Cond::Sgt, len, i64::from(capacity));
         self.either(
-            full,
+            cut,
             |l| {
                 l.count(Counter::TruncatedStrings);
                 l.b.iconst(i64::from(capacity) - 1)
@@ -231,7 +250,7 @@ impl Lowering<'_, '_, '_> {
                 let slot = self.b.create_slot(size, 8);
                 let ptr = self.b.slot_addr(slot, 0);
                 self.zero(ptr, 0, size);
-                self.read_string(pointer, None, room, ptr);
+                self.read_string(pointer, None, room, size, ptr);
                 ptr
             }
             _ => match self.place_of_string(e) {
@@ -364,6 +383,11 @@ impl Lowering<'_, '_, '_> {
         self.b.switch_to(after);
         result
     }
+}
+
+/// Room for a string in the tail of a record: literals are written in whole words.
+pub(super) fn tail_bytes(ty: &Type) -> u32 {
+    capacity(ty).next_multiple_of(8)
 }
 
 /// Bytes of a string type, NUL included.

@@ -487,14 +487,16 @@ impl Analyzer<'_> {
 
     fn str(&mut self, args: &[ast::Expr], span: Span) -> Option<Expr> {
         self.arity("str", args, 1, 2, span)?;
-        let most = self.options.config.max_strlen;
+        let longest = self.options.config.max_strlen;
+        let most = self.options.config.string_room();
         let (max, size) = match args.get(1) {
             None => (None, most),
             Some(len) => {
                 let len = self.integer_argument("str", len, span)?;
-                match len.constant() {
-                    // One more for the NUL.
-                    Some(n) => (None, u32::try_from(n.max(0)).unwrap_or(u32::MAX).saturating_add(1).min(most)),
+                match len.constant().map(u32::try_from) {
+                    // The length counts the NUL.
+                    Some(Ok(n)) if n <= longest => (None, n.max(1)),
+                    Some(_) => (None, most),
                     None => (Some(Box::new(len)), most),
                 }
             }

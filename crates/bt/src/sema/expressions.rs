@@ -66,7 +66,7 @@ impl Analyzer<'_> {
                 Some(Expr { kind: ExprKind::Tuple(parts), ty: Type::Record(Rc::new(types)), span })
             }
             Ast::Sizeof(of) => {
-                let ty = self.type_or_expression(of)?;
+                let ty = self.measured_type(of)?;
                 let size = match &ty {
                     Type::Void => return self.error(span, "sizeof() of a type without a size"),
                     ty => self.catalog.size_of(ty),
@@ -89,6 +89,21 @@ impl Analyzer<'_> {
             }
             Ast::Comptime(inner) => self.expression(inner),
         }
+    }
+
+    /// The type whose size `sizeof` tells: of text in place its array's, of a string read from memory what is
+    /// kept of it.
+    fn measured_type(&mut self, of: &ast::TypeOrExpr) -> Option<Type> {
+        let ast::TypeOrExpr::Expr(e) = of else { return self.type_or_expression(of) };
+        let e = self.expression(e)?;
+        Some(match (&e.kind, e.ty) {
+            (ExprKind::Field { member, .. }, _) if member.place == FieldPlace::Direct => member.ty.clone(),
+            (ExprKind::Arg(index), _) => self.probe.context.fields[*index as usize].ty.clone(),
+            (ExprKind::ReadString { .. }, Type::Str { size }) => {
+                Type::Str { size: size.min(self.options.config.max_strlen) }
+            }
+            (_, ty) => ty,
+        })
     }
 
     fn block_expression(&mut self, block: &ast::Block, span: Span) -> Option<Expr> {

@@ -182,10 +182,14 @@ fn field_of(of: Expr, member: Member, span: Span) -> Expr {
     as_text(Expr { kind: ExprKind::Field { of: Box::new(of), member }, ty, span })
 }
 
-/// An array of characters in place is a string.
+/// An array of characters in place is a string. It need not have a NUL: there is room for one
+/// where that costs nothing, values being rounded up to multiples of 8.
 fn as_text(e: Expr) -> Expr {
     match &e.ty {
-        Type::Array { elem, len } if **elem == Type::I8 && *len > 0 => Expr { ty: Type::Str { size: *len }, ..e },
+        Type::Array { elem, len } if **elem == Type::I8 && *len > 0 => {
+            let size = if len.is_multiple_of(8) { *len } else { *len + 1 };
+            Expr { ty: Type::Str { size }, ..e }
+        }
         _ => e,
     }
 }
