@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 const PROGRAMS: &[(&str, &str)] = &[
     ("bpftool", "bpftool"),
     ("clang", "clang"),
+    ("llvm-objdump", "llvm"),
     ("gcc", "gcc"),
     ("busybox", "busybox-static"),
     ("cpio", "cpio"),
