@@ -45,6 +45,9 @@ pub struct Context {
     pub probe_name: Option<String>,
     /// Longest of the names in bytes.
     pub longest_name: u32,
+    /// The places that one link attaches to, by the cookie that the program finds there. Empty
+    /// where nobody asks for their names.
+    pub places: Vec<PlaceName>,
     /// Arguments are registers of a system call: addresses in them are the user's.
     pub syscall: bool,
     /// What the context of an iterator is.
@@ -56,6 +59,13 @@ pub struct Context {
     /// The verifier knows the kernel's types here: pointers from the context can be
     /// loaded through (`BPF_PROG_TYPE_TRACING`).
     pub typed: bool,
+}
+
+/// What the builtins `probe` and `func` are at one place of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceName {
+    pub probe: String,
+    pub function: String,
 }
 
 /// A named argument.
@@ -128,6 +138,7 @@ impl Context {
             user: false,
             probe_name: None,
             longest_name: 0,
+            places: Vec::new(),
             syscall: false,
             iter_struct: None,
             function: None,

@@ -59,6 +59,8 @@ pub struct Variable {
     pub writes: u32,
     /// Used outside the block that sets it: starts as zero at the program's start.
     pub hoisted: bool,
+    /// The script says its type (`let $x: uint8`).
+    pub declared: bool,
     /// Number of loops (whose bodies may become functions) around its declaration.
     pub loop_depth: u32,
     /// Used inside a loop that it was declared outside of.

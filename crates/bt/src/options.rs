@@ -162,6 +162,9 @@ fn number(key: &str, value: &str, min: u32, max: u32) -> Result<u32, ConfigError
     match value.parse::<u32>() {
         Ok(n) if (min..=max).contains(&n) => Ok(n),
         Ok(_) => Err(invalid(key, value, "number out of range")),
+        Err(_) if value.starts_with(|c: char| c.is_ascii_digit()) && value.parse::<u128>().is_ok() => {
+            Err(invalid(key, value, "number out of range"))
+        }
         Err(_) => Err(invalid(key, value, "expected a number")),
     }
 }

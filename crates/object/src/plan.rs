@@ -102,7 +102,8 @@ pub enum Attach {
         offset: u64,
         ret: bool,
     },
-    /// Needs `BPF_TRACE_KPROBE_MULTI`; one link for all functions.
+    /// Needs `BPF_TRACE_KPROBE_MULTI`; one link for all functions, of which each has its index as
+    /// cookie.
     KprobeMulti {
         functions: Vec<String>,
         ret: bool,
@@ -116,10 +117,13 @@ pub enum Attach {
         ret: bool,
         pid: Option<u32>,
     },
-    /// Needs `BPF_TRACE_UPROBE_MULTI`.
+    /// Needs `BPF_TRACE_UPROBE_MULTI`; one link for all offsets, of which each has its index as
+    /// cookie. USDT probes too: `semaphores` has the file offset of each one's reference
+    /// counter, 0 for none; or is empty.
     UprobeMulti {
         path: String,
         offsets: Vec<u64>,
+        semaphores: Vec<u64>,
         ret: bool,
         pid: Option<u32>,
     },

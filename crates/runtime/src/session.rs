@@ -32,6 +32,11 @@ pub struct Outcome {
 /// Records handled between two looks at signals.
 const BATCH: usize = 4096;
 
+/// How long to let records gather when the ring has been read empty. A record that finds the
+/// reader caught up raises an interrupt to wake it (`bpf_ringbuf_commit`, `kernel/bpf/ringbuf.c`), which
+/// costs the traced program more than all the rest of the event; those that come meanwhile do not.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// After the end is asked for, what waits in the ring is handled for no longer than this.
 const LAST_DRAIN: Duration = Duration::from_millis(500);
 
@@ -171,7 +176,7 @@ impl Session<'_> {
         let attacher = Attacher::new(&tracepoint_id);
         let mut links = Vec::with_capacity(self.plan.probes.len());
         for probe in self.plan.probes.iter().filter(|probe| is_attached(&probe.attach)) {
-            let link = attacher.attach(self.program(probe)?, &probe.attach, &[]);
+            let link = attacher.attach(self.program(probe)?, &probe.attach, &cookies(&probe.attach));
             let failed = |error| Error::Attach { probe: probe.name.clone(), span: probe.span, error };
             links.push(link.map_err(failed)?);
         }
@@ -226,7 +231,10 @@ impl Session<'_> {
             let timeout = self.actor.counters.map(|_| report::INTERVAL);
             poll.wait(timeout, &mut ready).map_err(failed)?;
             self.take_signals()?;
-            self.handle_batch();
+            let count = self.handle_batch();
+            if count > 0 && count < BATCH && self.goes_on() {
+                std::thread::sleep(GATHER);
+            }
             ended = ready.contains(&token::PROCESS);
         }
         Ok(())
@@ -254,16 +262,18 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Handles the records that wait, at most [`BATCH`].
-    fn handle_batch(&mut self) {
+    /// Handles the records that wait, at most [`BATCH`], and says how many there were.
+    fn handle_batch(&mut self) -> usize {
+        let mut count = 0;
         if let Some(ring) = &mut self.ring {
             let actor = &mut self.actor;
-            let count = ring.drain(BATCH, |record| actor.handle(record));
+            count = ring.drain(BATCH, |record| actor.handle(record));
             if self.eager || count < BATCH {
                 self.actor.output.flush();
             }
         }
         self.tell_losses(false);
+        count
     }
 
     /// Handles all records that wait, until `deadline` or another signal.
@@ -327,6 +337,15 @@ fn write_start(plan: &Plan, counters: Option<&MappedArray>) {
     let slots = plan.counter_meanings.iter().enumerate().filter(|(_, counter)| **counter == Counter::StartNs);
     for (slot, _) in slots {
         counters.write_u64(slot, kernel::clock::boot_ns());
+    }
+}
+
+/// Each place of a link for many is told by its index.
+fn cookies(attach: &Attach) -> Vec<u64> {
+    match attach {
+        Attach::KprobeMulti { functions, .. } => (0..functions.len() as u64).collect(),
+        Attach::UprobeMulti { offsets, .. } => (0..offsets.len() as u64).collect(),
+        _ => Vec::new(),
     }
 }
 

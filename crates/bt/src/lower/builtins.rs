@@ -5,11 +5,11 @@ use isa::uapi::helper;
 use object::plan::Counter;
 
 use super::place::Place;
-use super::{Lowering, dispatch};
+use super::Lowering;
 use crate::Feature;
 use crate::arch::Arch;
 use crate::context::{ContextKind, Numbered};
-use crate::hir::{Builtin, Clock, Expr};
+use crate::hir::{Builtin, Clock};
 use crate::types::*;
 use crate::usdt::{Operand, UsdtArg};
 
@@ -147,7 +147,10 @@ impl Lowering<'_, '_, '_> {
     fn usdt_argument(&mut self, arg: &UsdtArg) -> Value {
         let ty = Type::int(arg.size, arg.signed);
         match &arg.operand {
-            Operand::Constant(n) => self.b.iconst(*n),
+            Operand::Constant(n) => {
+                let n = self.b.iconst(*n);
+                self.narrowed(n, &ty)
+            }
             Operand::Register { offset } => {
                 let ctx = self.context_pointer();
                 let aligned = offset & !7;
@@ -209,15 +212,26 @@ impl Lowering<'_, '_, '_> {
         self.zero(dst, offset + 16, size.saturating_sub(16));
     }
 
-    /// `probe` where one program serves many: from the table of names by system call.
-    pub(super) fn write_probe_name(&mut self, e: &Expr, dst: Value, offset: i32, size: u32) {
-        match self.syscall_number {
-            Some(number) => dispatch::write_name(self, number, dst, offset, size),
-            None => {
-                let _ = e;
-                self.zero(dst, offset, size);
-            }
+    /// `probe` and `func` where one program serves many places: from a table, by system call or by cookie.
+    pub(super) fn write_place_name(&mut self, builtin: Builtin, dst: Value, offset: i32, size: u32) {
+        if let Some(dispatch) = self.dispatch.clone() {
+            let number = self.syscall_number(&dispatch);
+            return self.write_name(number, &dispatch.calls, dst, offset, size);
         }
+        let names: Vec<(u32, String)> = self
+            .context
+            .places
+            .iter()
+            .map(|place| if builtin == Builtin::Func { &place.function } else { &place.probe })
+            .zip(0..)
+            .map(|(name, index)| (index, name.clone()))
+            .collect();
+        if names.is_empty() {
+            return self.zero(dst, offset, size);
+        }
+        let ctx = self.context_pointer();
+        let cookie = self.helper(helper::get_attach_cookie, &[ctx]);
+        self.write_name(cookie, &names, dst, offset, size);
     }
 }
 

@@ -21,15 +21,8 @@ const MAX_SYSCALL: u32 = 1023;
 impl Lowering<'_, '_, '_> {
     /// Leaves the program unless the system call is one of those meant.
     pub(super) fn dispatch(&mut self, dispatch: &Dispatch) {
-        let number = if dispatch.enter {
-            let ctx = self.context_pointer();
-            self.b.load(MemType::U64, ctx, 8)
-        } else {
-            let arch = Arch::native();
-            let number = self.syscall_register(u32::from(arch.syscall_number));
-            if arch.syscall_number_bytes == 4 { self.b.unary(ir::UnaryOp::Zext32, number) } else { number }
-        };
-        self.syscall_number = Some(number);
+        let number = self.syscall_number(dispatch);
+        self.known_syscall = Some(number);
         let go = self.b.create_block();
         match dispatch.calls.as_slice() {
             [(only, _)] => {
@@ -72,33 +65,48 @@ impl Lowering<'_, '_, '_> {
         self.b.branch(bit, go, self.exit);
     }
 
-    /// Names of the probes by number, `size` bytes each.
-    pub(super) fn name_table(&mut self, calls: &[(u32, String)], size: u32) -> ir::Map {
-        let last = calls.last().map_or(0, |(n, _)| *n).min(MAX_SYSCALL);
-        let mut bytes = vec![0; (last as usize + 1) * size as usize];
-        for (n, name) in calls.iter().filter(|(n, _)| *n <= last) {
-            let at = *n as usize * size as usize;
-            let len = name.len().min(size as usize - 1);
-            bytes[at..at + len].copy_from_slice(&name.as_bytes()[..len]);
+    /// Writes the name that a table has for a number, zeros after it up to `size` bytes. `names` are
+    /// in the order of their numbers.
+    pub(super) fn write_name(
+        &mut self,
+        number: Value,
+        names: &[(u32, String)],
+        dst: Value,
+        offset: i32,
+        size: u32,
+    ) {
+        let longest = names.iter().map(|(_, name)| name.len()).max().unwrap_or(0) as u32;
+        let entry = (longest + 1).next_multiple_of(8);
+        let last = names.last().map_or(0, |(n, _)| *n);
+        let mut bytes = vec![0; (last as usize + 1) * entry as usize];
+        for (n, name) in names {
+            let at = *n as usize * entry as usize;
+            bytes[at..at + name.len()].copy_from_slice(name.as_bytes());
         }
-        self.session.constant("probe_names", bytes)
+        let map = self.session.constant("probe_names", bytes);
+        // It is one of them; the verifier cannot know.
+        let in_range = self.b.compare_imm(Cond::Ule, number, i64::from(last));
+        let zero = self.b.iconst(0);
+        let number = self.b.select(in_range, number, zero);
+        let at = self.b.binary_imm(BinaryOp::Mul, number, i64::from(entry));
+        let base = self.b.map_value_addr(map, 0);
+        let ptr = self.b.binary(BinaryOp::Add, base, at);
+        let copied = entry.min(size);
+        self.b.mem_copy(dst, offset, ptr, 0, copied);
+        self.zero(dst, offset + copied as i32, size - copied);
     }
-}
 
-/// The name of the probe that runs, from the table of names.
-pub(super) fn write_name(l: &mut Lowering<'_, '_, '_>, number: Value, dst: Value, offset: i32, size: u32) {
-    let Some(calls) = l.dispatched.clone() else { return l.zero(dst, offset, size) };
-    let entry = (l.context.longest_name + 1).next_multiple_of(8);
-    let map = l.name_table(&calls, entry);
-    let last = calls.last().map_or(0, |(n, _)| *n).min(MAX_SYSCALL);
-    // The dispatch has tested it; the verifier may have forgotten.
-    let in_range = l.b.compare_imm(Cond::Ule, number, i64::from(last));
-    let zero = l.b.iconst(0);
-    let number = l.b.select(in_range, number, zero);
-    let at = l.b.binary_imm(BinaryOp::Mul, number, i64::from(entry));
-    let base = l.b.map_value_addr(map, 0);
-    let ptr = l.b.binary(BinaryOp::Add, base, at);
-    let bytes = entry.min(size);
-    l.b.mem_copy(dst, offset, ptr, 0, bytes);
-    l.zero(dst, offset + bytes as i32, size - bytes);
+    /// The number of the system call that the program runs for.
+    pub(super) fn syscall_number(&mut self, dispatch: &Dispatch) -> Value {
+        if let Some(number) = self.known_syscall {
+            return number;
+        }
+        if dispatch.enter {
+            let ctx = self.context_pointer();
+            return self.b.load(MemType::U64, ctx, 8);
+        }
+        let arch = Arch::native();
+        let number = self.syscall_register(u32::from(arch.syscall_number));
+        if arch.syscall_number_bytes == 4 { self.b.unary(ir::UnaryOp::Zext32, number) } else { number }
+    }
 }

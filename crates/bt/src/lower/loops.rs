@@ -229,8 +229,8 @@ impl Lowering<'_, '_, '_> {
             elements,
             in_callback: true,
             scratch: None,
-            syscall_number: None,
-            dispatched: self.dispatched.clone(),
+            known_syscall: None,
+            dispatch: self.dispatch.clone(),
         };
         inner.set_span(span);
         enter(&mut inner, &values);

@@ -309,8 +309,8 @@ impl<'a> Session<'a> {
             elements: HashMap::new(),
             in_callback: false,
             scratch: Some(Scratch::default()),
-            syscall_number: None,
-            dispatched: input.dispatch.as_ref().map(|d| d.calls.as_slice().into()),
+            known_syscall: None,
+            dispatch: input.dispatch.clone().map(std::rc::Rc::new),
         };
         lowering.whole_program(input.dispatch.as_ref());
         self.module.funcs.push(function);
@@ -356,9 +356,9 @@ struct Lowering<'f, 's, 'a> {
     /// Memory beside the stack; loop bodies leave theirs to the code generator.
     scratch: Option<Scratch>,
     /// The number of the system call, where one program serves many.
-    syscall_number: Option<Value>,
+    known_syscall: Option<Value>,
     /// Those system calls and the names of their probes.
-    dispatched: Option<std::rc::Rc<[(u32, String)]>>,
+    dispatch: Option<std::rc::Rc<Dispatch>>,
 }
 
 /// The element that a loop over a map is at.

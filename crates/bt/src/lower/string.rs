@@ -19,7 +19,7 @@ impl Lowering<'_, '_, '_> {
         match &e.kind {
             ExprKind::Str(text) => self.write_literal(&text.clone(), dst, offset, size),
             ExprKind::Builtin(Builtin::Comm) => self.write_comm(dst, offset, size),
-            ExprKind::Builtin(_) => self.write_probe_name(e, dst, offset, size),
+            ExprKind::Builtin(builtin) => self.write_place_name(*builtin, dst, offset, size),
             ExprKind::ReadString { pointer, max } => {
                 let capacity = capacity(&e.ty);
                 self.zero(dst, offset, size);

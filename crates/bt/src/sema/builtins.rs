@@ -12,6 +12,9 @@ use crate::types::*;
 
 /// Frames of a stack unless the script says otherwise; also the kernel's limit.
 const MAX_FRAMES: u32 = 127;
+const STACK_MODES: [&str; 4] = ["bpftrace", "perf", "raw", "build_id"];
+/// More frames than these are a mistake; up to here the kernel's own limit cuts.
+const MAX_LIMIT: u32 = 1024;
 
 /// Builtins that a script can name, for suggestions.
 pub(super) const NAMES: &[&str] = &[
@@ -162,7 +165,12 @@ impl Analyzer<'_> {
         use ContextKind::*;
         let ty = match context.kind {
             Kprobe | Kretprobe => Type::KSym,
-            Uprobe | Uretprobe => Type::USym,
+            // By address the function is known only as long as the process lives; by name it is for good.
+            Uprobe | Uretprobe => match (&context.function, context.places.iter().map(|p| p.function.len()).max()) {
+                (Some(name), _) => return Some(string(name.as_bytes(), span)),
+                (None, Some(longest)) => Type::Str { size: longest as u32 + 1 },
+                (None, None) => Type::USym,
+            },
             Fentry | Fexit => {
                 let name = context.function.clone().unwrap_or_default();
                 return Some(string(name.as_bytes(), span));
@@ -204,13 +212,19 @@ impl Analyzer<'_> {
                     "build_id" => StackMode::BuildId,
                     other => {
                         let message = format!("Unknown stack mode: '{other}'");
-                        return self.error_hint(arg.span, message, "The modes are bpftrace, perf, raw and build_id");
+                        let near = super::did_you_mean(other, STACK_MODES);
+                        let hint = near.unwrap_or_else(|| "The modes are bpftrace, perf, raw and build_id".into());
+                        return self.error_hint(arg.span, message, hint);
                     }
                 };
                 continue;
             }
             let limit = self.expression(arg)?;
             match limit.constant() {
+                Some(n) if n > i64::from(MAX_LIMIT) => {
+                    let message = format!("{name}([int limit]): limit shouldn't exceed {MAX_LIMIT}, {n} given");
+                    return self.error(span, message);
+                }
                 Some(n) if n >= 0 => stack.limit = u32::try_from(n).unwrap_or(MAX_FRAMES).min(MAX_FRAMES),
                 _ => return self.error(span, format!("{name}: invalid limit value")),
             }

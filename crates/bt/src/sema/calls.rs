@@ -251,7 +251,7 @@ impl Analyzer<'_> {
         let format = self.literal(&name.text, format, span)?;
         let args: Vec<Option<Expr>> = args.iter().map(|a| self.expression(a)).collect();
         let args = args.into_iter().collect::<Option<Vec<_>>>()?;
-        let args = self.format_arguments(&format, args, span)?;
+        let (format, args) = self.format_arguments(&format, args, span)?;
         Some(StmtKind::Event(Event { action: action(format), args }))
     }
 
@@ -261,9 +261,6 @@ impl Analyzer<'_> {
             && key.is_empty()
         {
             let map = self.map_argument(name, args[0].span)?;
-            if args.len() > 1 && self.map(map).keyed == Some(false) {
-                return self.error(span, format!("print() takes no limit for {name}: it has a single value"));
-            }
             let mut limits = Vec::new();
             for arg in &args[1..] {
                 limits.push(self.integer_argument("print", arg, span)?);
@@ -454,8 +451,8 @@ impl Analyzer<'_> {
             }
             "delete" => self.delete(args, span),
             "signal" | "signal_thread" => self.signal(&name.text, args, span),
-            "count" | "sum" | "min" | "max" | "avg" | "stats" | "hist" | "lhist" => {
-                self.error(span, format!("{}() must be assigned directly to a map", name.text))
+            name if is_aggregate(name) => {
+                self.error(span, format!("{name}() must be assigned directly to a map"))
             }
             "printf" | "print" | "clear" | "zero" | "time" | "exit" | "join" | "system" | "cat" | "errorf"
             | "warnf" => self.error(span, format!("{}() gives no value", name.text)),
@@ -722,6 +719,9 @@ impl Analyzer<'_> {
         if !key.is_empty() {
             return self.error(span, "has_key() expects a map and a key");
         }
+        if self.map_ids.get(name).is_some_and(|id| self.map(*id).keyed == Some(false)) {
+            return self.error(span, "call to has_key() expects a map with explicit keys (non-scalar map)");
+        }
         let (map, key) = self.map_access(name, std::slice::from_ref(&args[1]), args[0].span)?;
         let key = Box::new(key?);
         Some(Expr { kind: ExprKind::HasKey { map, key }, ty: Type::Bool, span })
@@ -753,6 +753,11 @@ impl Analyzer<'_> {
         let kind = ExprKind::Signal { signal: Box::new(signal), thread: name == "signal_thread" };
         Some(Expr { kind, ty: Type::I64, span })
     }
+}
+
+/// Whether a function gives what a map accumulates.
+pub(super) fn is_aggregate(function: &str) -> bool {
+    matches!(function, "count" | "sum" | "min" | "max" | "avg" | "stats" | "hist" | "lhist")
 }
 
 /// Small numbers in words, as messages have them.

@@ -9,17 +9,20 @@ use crate::types::*;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversion(String);
 
-/// The conversions of a format in order. A `%` that starts none is text.
-pub fn conversions(format: &str) -> Vec<Conversion> {
+/// The conversions of a format in order, and the format with every `%` that
+/// starts none doubled, because it is text.
+pub fn conversions(format: &str) -> (Vec<Conversion>, String) {
     let bytes = format.as_bytes();
     let mut found = Vec::new();
-    let mut at = 0;
+    let mut text = String::with_capacity(format.len());
+    let (mut at, mut copied) = (0, 0);
     while at < bytes.len() {
         if bytes[at] != b'%' {
             at += 1;
             continue;
         }
         at += 1;
+        let after_percent = at;
         if bytes.get(at) == Some(&b'%') {
             at += 1;
             continue;
@@ -47,16 +50,26 @@ pub fn conversions(format: &str) -> Vec<Conversion> {
                 found.push(Conversion(char::from(*c).to_string()));
                 at += 1;
             }
-            _ => {}
+            _ => {
+                text.push_str(&format[copied..after_percent]);
+                text.push('%');
+                copied = after_percent;
+            }
         }
     }
-    found
+    text.push_str(&format[copied..]);
+    (found, text)
 }
 
 impl Analyzer<'_> {
-    /// Checks a format against its arguments and gives them as values.
-    pub(super) fn format_arguments(&mut self, format: &str, args: Vec<Expr>, span: Span) -> Option<Vec<Expr>> {
-        let conversions = conversions(format);
+    /// Checks a format against its arguments; gives it as it is to be printed, and them as values.
+    pub(super) fn format_arguments(
+        &mut self,
+        format: &str,
+        args: Vec<Expr>,
+        span: Span,
+    ) -> Option<(String, Vec<Expr>)> {
+        let (conversions, format) = conversions(format);
         let (supplied, expected) = (args.len(), conversions.len());
         if supplied != expected {
             let amount = if supplied < expected { "not enough" } else { "too many" };
@@ -79,7 +92,7 @@ impl Analyzer<'_> {
             }
             checked.push(arg);
         }
-        fine.then_some(checked)
+        fine.then_some((format, checked))
     }
 }
 
@@ -104,7 +117,7 @@ mod tests {
     use super::*;
 
     fn names(format: &str) -> Vec<String> {
-        conversions(format).into_iter().map(|c| c.0).collect()
+        conversions(format).0.into_iter().map(|c| c.0).collect()
     }
 
     #[test]
@@ -116,5 +129,14 @@ mod tests {
         assert!(names("100%").is_empty());
         assert!(names("%z %").is_empty());
         assert_eq!(names("é%sé"), ["s"]);
+    }
+
+    #[test]
+    fn a_percent_sign_that_starts_nothing_is_text() {
+        let text = |format| conversions(format).1;
+        assert_eq!(text("100% %d %% %"), "100%% %d %% %%");
+        assert_eq!(text("%5"), "%%5");
+        assert_eq!(text("%-é%s"), "%%-é%s");
+        assert_eq!(text("%*d%5%d"), "%%*d%%5%d");
     }
 }

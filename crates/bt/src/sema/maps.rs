@@ -37,7 +37,7 @@ impl Analyzer<'_> {
             keyed: None,
             key: Type::Void,
             value: Type::Void,
-            declared: None,
+            declared: self.declared_maps.get(name).copied(),
         });
         self.map_ids.insert(name.to_owned(), id);
         id
@@ -48,7 +48,6 @@ impl Analyzer<'_> {
     }
 
     pub(super) fn declare_map(&mut self, decl: &ast::MapDecl) {
-        let id = self.map_id(&decl.map.text, decl.span);
         let map_type = match decl.kind.text.as_str() {
             "hash" => map_type::HASH,
             "lruhash" => map_type::LRU_HASH,
@@ -66,10 +65,14 @@ impl Analyzer<'_> {
             ast::ExprKind::Int { value, .. } => u32::try_from(value).ok().filter(|n| *n > 0),
             _ => None,
         }) else {
-            self.diagnostics.push(Diagnostic::error(decl.span, "A map declaration takes the number of elements"));
+            self.diagnostics.push(Diagnostic::error(decl.span, "A map declaration takes the number of elements, at least 1"));
             return;
         };
-        self.maps[id.0 as usize].declared = Some(hir::Declared { map_type, max_entries });
+        let declared = hir::Declared { map_type, max_entries };
+        self.declared_maps.insert(decl.map.text.clone(), declared);
+        if let Some(id) = self.map_ids.get(&decl.map.text) {
+            self.maps[id.0 as usize].declared = Some(declared);
+        }
     }
 
     /// The map of `@name[key]` with its key, of the map's type as far as known.

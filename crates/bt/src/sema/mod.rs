@@ -52,6 +52,7 @@ pub fn analyze(
         options,
         maps: Vec::new(),
         map_ids: HashMap::new(),
+        declared_maps: HashMap::new(),
         diagnostics: Vec::new(),
         changed: false,
         depth: 0,
@@ -70,6 +71,9 @@ pub fn analyze(
             programs.push(analyzer.program(index, site));
         }
         if !analyzer.changed {
+            for decl in decls.iter().filter(|d| !analyzer.map_ids.contains_key(&d.map.text)) {
+                analyzer.diagnostics.push(Diagnostic::warning(decl.span, format!("Unused map: {}", decl.map.text)));
+            }
             return analyzer.finish(programs);
         }
     }
@@ -82,6 +86,7 @@ pub(crate) struct Analyzer<'a> {
     options: &'a Options,
     maps: Vec<MapInfo>,
     map_ids: HashMap<String, hir::MapId>,
+    declared_maps: HashMap<String, hir::Declared>,
     diagnostics: Vec<Diagnostic>,
     /// A map's or variable's type is not what it was when a use of it was analyzed.
     changed: bool,
@@ -102,6 +107,8 @@ struct ProbeState<'a> {
     /// Names that a closed block had.
     closed: HashSet<String>,
     loop_depth: u32,
+    /// A variable has become one of the whole program in this round.
+    renumbered: bool,
     /// Loops of any kind around this place: `break` is allowed.
     in_loop: u32,
 }
@@ -130,6 +137,7 @@ impl<'a> ProbeState<'a> {
             scopes: vec![Scope::default()],
             closed: HashSet::new(),
             loop_depth: 0,
+            renumbered: false,
             in_loop: 0,
         }
     }
@@ -153,6 +161,10 @@ impl<'a> Analyzer<'a> {
         });
         let body = self.block(&site.probe.body);
         let variables = std::mem::take(&mut self.probe.variables);
+        if self.probe.renumbered {
+            // The next round numbers the variables otherwise: these types are others'.
+            return hir::Program { predicate, body, variables };
+        }
         for (i, variable) in variables.iter().enumerate() {
             let known = self.variable_types.insert((index, i as u32), variable.ty.clone());
             if known.as_ref() != Some(&variable.ty) && variable.ty != Type::Void {
@@ -221,6 +233,7 @@ impl<'a> Analyzer<'a> {
             ty,
             writes: 0,
             hoisted: false,
+            declared: false,
             loop_depth: self.probe.loop_depth,
             captured: false,
         });
@@ -257,6 +270,7 @@ impl<'a> Analyzer<'a> {
         let site = self.probe.site;
         if self.probe.closed.contains(name) && self.hoisted.insert((site, name.to_owned()), span).is_none() {
             self.variable_types.retain(|(s, _), _| *s != site);
+            self.probe.renumbered = true;
             self.changed = true;
             return None;
         }

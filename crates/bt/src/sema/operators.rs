@@ -3,7 +3,7 @@
 use super::expressions::smallest;
 use super::{Analyzer, Binding};
 use crate::ast::{self, BinaryOp as Op, Span};
-use crate::hir::{BinaryOp, Comparison, Expr, ExprKind, StepTarget, UnaryOp, truncate};
+use crate::hir::{BinaryOp, Comparison, Expr, ExprKind, StepTarget, UnaryOp, VarId, truncate};
 use crate::types::*;
 
 impl Analyzer<'_> {
@@ -76,6 +76,7 @@ impl Analyzer<'_> {
         let (target, ty) = match &target.kind {
             ast::ExprKind::Var(name) => match self.lookup(name) {
                 Some(Binding::Variable(var, _)) => {
+                    self.widen_counter(var);
                     self.variable(var).writes += 1;
                     (StepTarget::Var(var), self.variable(var).ty.clone())
                 }
@@ -103,8 +104,26 @@ impl Analyzer<'_> {
                 return self.error(span, message);
             }
         };
-        let ty = if matches!(ty, Type::Bool | Type::Void) { Type::I64 } else { ty };
+        let ty = match (&target, ty) {
+            (StepTarget::Map { map, .. }, Type::Int(int)) => {
+                let ty = Type::int(8, int.signed);
+                self.assign_map(*map, &ty, span)?;
+                ty
+            }
+            (_, Type::Bool | Type::Void) => Type::I64,
+            (_, other) => other,
+        };
         Some(Expr { kind: ExprKind::Step { target: Box::new(target), increment, prefix, stride }, ty, span })
+    }
+
+    /// What is counted in has 64 bits, however small the number that it starts with,
+    /// unless the script declares its type.
+    fn widen_counter(&mut self, var: VarId) {
+        let variable = self.variable(var);
+        if let (false, Type::Int(IntType { bytes: 1 | 2 | 4, .. })) = (variable.declared, &variable.ty) {
+            variable.ty = Type::I64;
+            self.changed = true;
+        }
     }
 
     pub(super) fn binary(&mut self, op: Op, left: &ast::Expr, right: &ast::Expr, span: Span) -> Option<Expr> {
@@ -167,6 +186,14 @@ impl Analyzer<'_> {
             _ => signed,
         };
         if let (ExprKind::Int(a), ExprKind::Int(b)) = (&left.kind, &right.kind) {
+            let undefined = match op {
+                BinaryOp::Div | BinaryOp::Mod => *b == 0,
+                BinaryOp::Shl | BinaryOp::Shr => !(0..64).contains(b),
+                _ => false,
+            };
+            if undefined {
+                return self.error(span, "unable to fold literals due to overflow or underflow");
+            }
             let n = fold(op, *a, *b, signed);
             let ty = if signed { smallest(n) } else { Type::U64 };
             return Some(Expr::int(n, ty, span));

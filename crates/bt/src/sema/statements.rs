@@ -31,8 +31,16 @@ impl Analyzer<'_> {
 
     pub(super) fn statements(&mut self, stmts: &[ast::Stmt]) -> Block {
         let mut block = Block::default();
+        let mut ended = false;
         for stmt in stmts {
+            if std::mem::replace(&mut ended, false) {
+                self.warn(stmt.span, "Unreachable statement.");
+            }
             block.stmts.extend(self.statement(stmt));
+            ended = matches!(
+                block.stmts.last().map(|s| &s.kind),
+                Some(StmtKind::Return | StmtKind::Exit(_) | StmtKind::Break | StmtKind::Continue)
+            );
         }
         block
     }
@@ -91,6 +99,23 @@ impl Analyzer<'_> {
     }
 
     fn expression_statement(&mut self, e: &ast::Expr, span: Span) -> Option<StmtKind> {
+        match &e.kind {
+            // Its arms need not have values.
+            ast::ExprKind::Ternary { cond, then: Some(then), otherwise } => {
+                let cond = self.expression(cond).and_then(|c| self.condition(c));
+                let then = self.arm(then);
+                let otherwise = self.arm(otherwise);
+                return Some(StmtKind::If { cond: cond?, then, otherwise });
+            }
+            ast::ExprKind::If { cond, then, otherwise } => {
+                let cond = self.expression(cond).and_then(|c| self.condition(c));
+                let then = self.block(then);
+                let otherwise = self.block(otherwise);
+                return Some(StmtKind::If { cond: cond?, then, otherwise });
+            }
+            ast::ExprKind::Block(block) => return Some(StmtKind::Block(self.block(block))),
+            _ => {}
+        }
         if let ast::ExprKind::Call { name, args } = &e.kind
             && let Some(stmt) = self.call_statement(name, args, e.span)
         {
@@ -108,6 +133,12 @@ impl Analyzer<'_> {
             self.warn(span, "Return value discarded.");
         }
         Some(StmtKind::Expr(value))
+    }
+
+    /// An arm of a condition that stands as a statement.
+    fn arm(&mut self, e: &ast::Expr) -> Block {
+        let stmt = ast::Stmt { kind: Ast::Expr(e.clone()), span: e.span };
+        self.statements(std::slice::from_ref(&stmt))
     }
 
     fn assign(
@@ -162,7 +193,14 @@ impl Analyzer<'_> {
     fn set_variable(&mut self, var: hir::VarId, value: Expr, span: Span) -> Option<StmtKind> {
         self.variable(var).writes += 1;
         let old = self.variable(var).ty.clone();
+        let declared = self.variable(var).declared;
+        let value = match (&old, &value.ty) {
+            (Type::Int(_), Type::Int(_)) if declared && old != value.ty => self.cast(value, old.clone(), span)?,
+            _ => value,
+        };
         match super::unify::unify(&old, &value.ty) {
+            // What is declared stays, but for the kind of memory that a pointer leads to.
+            Some(ty) if declared && !ty.is_pointer() => drop(ty),
             Some(ty) => {
                 if ty != old {
                     self.variable(var).ty = ty;
@@ -214,6 +252,20 @@ impl Analyzer<'_> {
             self.assign_map(map, &Type::Aggregate(aggregate), value.span)?;
             return Some(StmtKind::Aggregate { map, key, value: arg });
         }
+        // `@m = { …; avg($x) }`.
+        if op.is_none()
+            && let ast::ExprKind::Block(block) = &value.kind
+            && let Some(last) = &block.value
+            && let ast::ExprKind::Call { name: function, .. } = &last.kind
+            && super::calls::is_aggregate(&function.text)
+        {
+            self.probe.scopes.push(Scope::default());
+            let mut stmts = self.statements(&block.stmts);
+            let kind = self.assign_to_map(name, key, target, None, last, span);
+            self.close_scope();
+            stmts.stmts.push(Stmt { kind: kind?, span });
+            return Some(StmtKind::Block(stmts));
+        }
         // `count` without parentheses is `count()`.
         if op.is_none()
             && let ast::ExprKind::Ident(ident) = &value.kind
@@ -263,7 +315,12 @@ impl Analyzer<'_> {
         let id = self.new_variable(&var.text);
         self.bind(&var.text, Binding::Variable(id, span));
         if let Some(declared) = declared {
-            self.variable(id).ty = declared.clone();
+            let found = &mut self.probe.variables[id.0 as usize];
+            // An earlier round may have found out where a pointer leads.
+            if !matches!((&found.ty, &declared), (Type::Pointer { to: a, .. }, Type::Pointer { to: b, .. }) if a == b) {
+                found.ty = declared.clone();
+            }
+            self.variable(id).declared = true;
             return match value {
                 Some(value) => {
                     let value = if value.ty.is_scalar() && declared.is_scalar() && value.ty != declared {

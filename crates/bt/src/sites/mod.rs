@@ -6,6 +6,7 @@ mod syscalls;
 mod uses;
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use isa::uapi::{attach_type, prog_type};
 use object::plan::Attach;
@@ -13,7 +14,7 @@ use object::plan::Attach;
 use crate::arch::Arch;
 use crate::ast::{Probe, Span};
 use crate::catalog::Catalog;
-use crate::context::{Context, ContextKind, Numbered, Source};
+use crate::context::{Context, ContextKind, Numbered, PlaceName, Source};
 use crate::lower::Dispatch;
 use crate::probes::{Clause, Provider, ResolvedProbe, Target};
 use crate::types::*;
@@ -187,12 +188,6 @@ impl<'a> Planner<'a, '_> {
     fn kprobes(&mut self, provider: Provider, probes: &[ResolvedProbe], named: bool) {
         let host = self.catalog.host;
         let ret = provider == Provider::Kretprobe;
-        let needs_own = named
-            || self.uses("args")
-            || self.uses("func") && !host.has(Feature::Helper(isa::uapi::helper::get_func_ip));
-        if needs_own {
-            return probes.iter().for_each(|p| self.kprobe(ret, std::slice::from_ref(p)));
-        }
         let functions: Option<Vec<String>> = probes
             .iter()
             .map(|p| match &p.target {
@@ -202,14 +197,23 @@ impl<'a> Planner<'a, '_> {
             .collect();
         if let Some(functions) = functions
             && functions.len() > 1
+            && !self.uses("args")
             && host.has(Feature::KprobeMulti)
         {
             let section = if ret { "kretprobe.multi" } else { "kprobe.multi" };
             let kind = program(section.into(), prog_type::KPROBE, attach_type::TRACE_KPROBE_MULTI);
-            let (Some(first), stands_for) = (probes.first(), functions.len() as u32) else { return };
-            let attachment =
-                Attachment { stands_for, ..self.attachment(first, Attach::KprobeMulti { functions, ret }) };
-            return self.push(probes, self.kprobe_context(ret, None), kind, vec![attachment], None);
+            let mut context = self.kprobe_context(ret, None);
+            if named {
+                context.places = place_names(probes);
+            }
+            let attachment = self.joint(probes, Attach::KprobeMulti { functions, ret });
+            return self.push(probes, context, kind, attachment.into_iter().collect(), None);
+        }
+        let needs_own = named
+            || self.uses("args")
+            || self.uses("func") && !host.has(Feature::Helper(isa::uapi::helper::get_func_ip));
+        if needs_own {
+            return probes.iter().for_each(|p| self.kprobe(ret, std::slice::from_ref(p)));
         }
         self.kprobe(ret, probes);
     }
@@ -253,39 +257,32 @@ impl<'a> Planner<'a, '_> {
 
     fn uprobes(&mut self, provider: Provider, probes: &[ResolvedProbe], named: bool) {
         let ret = provider == Provider::Uretprobe;
-        if named {
+        let named = named || self.uses("func");
+        // One link for all places of a binary, where the kernel has it; for one place it is the cheapest, too.
+        let multi = self.catalog.host.has(Feature::UprobeMulti);
+        if named && !multi {
             return probes.iter().for_each(|p| self.uprobe(ret, std::slice::from_ref(p)));
         }
-        // One link for all places of a binary, where the kernel has it.
-        let mut by_path: Vec<(&str, Vec<ResolvedProbe>)> = Vec::new();
-        for p in probes {
-            let Target::User { path, .. } = &p.target else { continue };
-            match by_path.iter_mut().find(|(known, _)| known == path) {
-                Some((_, group)) => group.push(p.clone()),
-                None => by_path.push((path, vec![p.clone()])),
-            }
-        }
-        for (path, group) in by_path {
-            if group.len() == 1 || !self.catalog.host.has(Feature::UprobeMulti) {
+        for (path, mut group) in by_path(probes) {
+            if !multi {
                 self.uprobe(ret, &group);
                 continue;
             }
-            let mut offsets: Vec<u64> = group
-                .iter()
-                .filter_map(|p| match &p.target {
-                    Target::User { offset, .. } => Some(*offset),
-                    _ => None,
-                })
-                .collect();
-            offsets.sort_unstable();
-            offsets.dedup();
+            let stands_for = group.len() as u32;
+            group.sort_by_key(|p| user_offset(p));
+            // Of several names for one place the first counts.
+            group.dedup_by_key(|p| user_offset(p));
             let section = if ret { "uretprobe.multi" } else { "uprobe.multi" };
             let kind = program(section.into(), prog_type::KPROBE, attach_type::TRACE_UPROBE_MULTI);
-            let attach = Attach::UprobeMulti { path: path.to_owned(), offsets, ret, pid: self.options.pid };
-            let (Some(first), stands_for) = (group.first(), group.len() as u32) else { continue };
-            let attachment = Attachment { stands_for, ..self.attachment(first, attach) };
-            let context = self.uprobe_context(ret, &group);
-            self.push(&group, context, kind, vec![attachment], None);
+            let offsets = group.iter().map(user_offset).collect();
+            let pid = self.options.pid;
+            let attach = Attach::UprobeMulti { path, offsets, semaphores: Vec::new(), ret, pid };
+            let mut context = self.uprobe_context(ret, &group);
+            if named && group.len() > 1 {
+                context.places = place_names(&group);
+            }
+            let Some(attachment) = self.joint(&group, attach) else { continue };
+            self.push(&group, context, kind, vec![Attachment { stands_for, ..attachment }], None);
         }
     }
 
@@ -304,6 +301,11 @@ impl<'a> Planner<'a, '_> {
             Target::User { path, .. } => Some(path.into()),
             _ => None,
         });
+        if let [one] = probes
+            && let Target::User { symbol, .. } = &one.target
+        {
+            context.function.clone_from(symbol);
+        }
         if ret {
             context.retval = Some((Type::U64, Source::Register { offset: u32::from(arch.ret) }));
         } else {
@@ -314,7 +316,8 @@ impl<'a> Planner<'a, '_> {
 
     /// Sites of a probe keep their arguments in different places: a program for each way.
     fn usdt(&mut self, probes: &[ResolvedProbe], named: bool) {
-        let mut groups: Vec<(String, Vec<ResolvedProbe>)> = Vec::new();
+        // By binary, too: a link has one.
+        let mut groups: Vec<((&Path, String), Vec<ResolvedProbe>)> = Vec::new();
         let reads = self.uses_arguments();
         for p in probes {
             let Target::Usdt(site) = &p.target else { continue };
@@ -322,11 +325,13 @@ impl<'a> Planner<'a, '_> {
             if named {
                 key.push_str(&p.name);
             }
+            let key = (site.path.as_path(), key);
             match groups.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, group)) => group.push(p.clone()),
                 None => groups.push((key, vec![p.clone()])),
             }
         }
+        let multi = self.catalog.host.has(Feature::UprobeMulti);
         for (_, group) in groups {
             let Some(Target::Usdt(site)) = group.first().map(|p| &p.target) else { continue };
             let args = usdt::parse_args(&site.args, Arch::native());
@@ -348,12 +353,72 @@ impl<'a> Planner<'a, '_> {
             // All sites have one name where the probe has several.
             let name = group.first().map(|p| p.name.clone()).filter(|n| group.iter().all(|p| p.name == *n));
             let before = self.sites.len();
-            self.push_each(&group, context, program("usdt".into(), prog_type::KPROBE, 0));
+            if multi {
+                let kind = program("uprobe.multi".into(), prog_type::KPROBE, attach_type::TRACE_UPROBE_MULTI);
+                let attachment = self.joint(&group, usdt_places(&group, self.options.pid));
+                self.push(&group, context, kind, attachment.into_iter().collect(), None);
+            } else {
+                self.push_each(&group, context, program("usdt".into(), prog_type::KPROBE, 0));
+            }
             if let (Some(site), Some(name)) = (self.sites.get_mut(before), name) {
                 site.context.probe_name = Some(name);
             }
         }
     }
+}
+
+/// Probes in order, a group for each binary.
+fn by_path(probes: &[ResolvedProbe]) -> Vec<(String, Vec<ResolvedProbe>)> {
+    let mut groups: Vec<(String, Vec<ResolvedProbe>)> = Vec::new();
+    for p in probes {
+        let Target::User { path, .. } = &p.target else { continue };
+        match groups.iter_mut().find(|(known, _)| known == path) {
+            Some((_, group)) => group.push(p.clone()),
+            None => groups.push((path.clone(), vec![p.clone()])),
+        }
+    }
+    groups
+}
+
+/// File offset of a user probe.
+fn user_offset(probe: &ResolvedProbe) -> u64 {
+    match &probe.target {
+        Target::User { offset, .. } => *offset,
+        _ => 0,
+    }
+}
+
+/// The sites of USDT probes of one binary.
+fn usdt_places(probes: &[ResolvedProbe], pid: Option<u32>) -> Attach {
+    let sites: Vec<&crate::UsdtProbe> = probes
+        .iter()
+        .filter_map(|p| match &p.target {
+            Target::Usdt(site) => Some(site),
+            _ => None,
+        })
+        .collect();
+    Attach::UprobeMulti {
+        path: sites.first().map(|site| site.path.to_string_lossy().into_owned()).unwrap_or_default(),
+        offsets: sites.iter().map(|site| site.offset).collect(),
+        semaphores: sites.iter().map(|site| site.semaphore).collect(),
+        ret: false,
+        pid,
+    }
+}
+
+/// What `probe` and `func` are at each of the places.
+fn place_names(probes: &[ResolvedProbe]) -> Vec<PlaceName> {
+    probes
+        .iter()
+        .map(|p| PlaceName {
+            probe: p.name.clone(),
+            function: match &p.target {
+                Target::Function { function, .. } => function.clone(),
+                Target::User { symbol: Some(symbol), .. } => symbol.clone(),
+                _ => p.name.clone(),
+            },
+        })
+        .collect()
 }
 
 fn program(section: String, prog_type: u32, expected_attach_type: u32) -> ir::ProgramKind {

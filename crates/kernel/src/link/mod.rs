@@ -94,8 +94,8 @@ impl<'a> Attacher<'a> {
                 let place = perf_event::UserPlace { path, offset: *offset, semaphore: 0, ret: *ret, pid: *pid };
                 vec![perf_event::uprobe(program, self.pmu("uprobe", &self.uprobe_pmu)?, &place, cookie)?]
             }
-            Attach::UprobeMulti { path, offsets, ret, pid } => {
-                let places = bpf_link::UserPlaces { path, offsets, semaphores: &[], ret: *ret, pid: *pid };
+            Attach::UprobeMulti { path, offsets, semaphores, ret, pid } => {
+                let places = bpf_link::UserPlaces { path, offsets, semaphores, ret: *ret, pid: *pid };
                 vec![bpf_link::uprobe_multi(program, &places, cookies)?]
             }
             Attach::Usdt { path, offset, semaphore, pid } if for_uprobe_multi(program) => {
