@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(object) = object::read_elf(bytes) {
         let _ = object::listing(&object);
-        for program in 0..object.programs.len() {
+        for program in &object.programs {
             let _ = object::link(&object, program);
         }
     }
