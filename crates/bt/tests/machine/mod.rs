@@ -104,7 +104,7 @@ impl Host for Machine {
         Ok(SYMBOLS.iter().filter(|(name, _)| glob(pattern, name)).map(symbol).collect())
     }
     fn file_offset(&self, _: &Path, address: u64) -> Result<u64, HostError> {
-        Ok(address - 0x400_000)
+        Ok(address.wrapping_sub(0x400_000))
     }
     fn usdt_probes(&self, path: &Path, provider: &str, name: &str) -> Result<Vec<UsdtProbe>, HostError> {
         let site = |offset, args: &str| UsdtProbe {
