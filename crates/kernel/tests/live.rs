@@ -207,7 +207,7 @@ fn uprobe_multi_counts_and_tells_cookies() {
         Ok(program) => program,
         Err(error) => return skipped(&error),
     };
-    let attach = Attach::UprobeMulti { path, offsets: vec![offset], ret: false, pid: None };
+    let attach = Attach::UprobeMulti { path, offsets: vec![offset], semaphores: Vec::new(), ret: false, pid: None };
     let link = match Attacher::new(&tracepoint_id).attach(&program, &attach, &[0xfeed]) {
         Ok(link) => link,
         Err(error) => return skipped(&error),

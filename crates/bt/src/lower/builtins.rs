@@ -4,8 +4,8 @@ use ir::{BinaryOp, MemType, Type as IrType, UnaryOp, Value};
 use isa::uapi::helper;
 use object::plan::Counter;
 
-use super::place::Place;
 use super::Lowering;
+use super::place::Place;
 use crate::Feature;
 use crate::arch::Arch;
 use crate::context::{ContextKind, Numbered};

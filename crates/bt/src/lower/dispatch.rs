@@ -67,14 +67,7 @@ impl Lowering<'_, '_, '_> {
 
     /// Writes the name that a table has for a number, zeros after it up to `size` bytes. `names` are
     /// in the order of their numbers.
-    pub(super) fn write_name(
-        &mut self,
-        number: Value,
-        names: &[(u32, String)],
-        dst: Value,
-        offset: i32,
-        size: u32,
-    ) {
+    pub(super) fn write_name(&mut self, number: Value, names: &[(u32, String)], dst: Value, offset: i32, size: u32) {
         let longest = names.iter().map(|(_, name)| name.len()).max().unwrap_or(0) as u32;
         let entry = (longest + 1).next_multiple_of(8);
         let last = names.last().map_or(0, |(n, _)| *n);
