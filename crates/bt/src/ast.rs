@@ -133,14 +133,37 @@ pub enum StmtKind {
     Expr(Expr),
     /// `target = value`, or `target op= value`. The target is a variable or a map
     /// (with or without key); `_ = e` discards.
-    Assign { target: Expr, op: Option<BinaryOp>, value: Expr },
+    Assign {
+        target: Expr,
+        op: Option<BinaryOp>,
+        value: Expr,
+    },
     /// `let $x: type = value`.
-    Let { var: Name, ty: Option<TypeName>, value: Option<Expr> },
-    If { cond: Expr, then: Block, otherwise: Option<Block>, comptime: bool },
-    While { cond: Expr, body: Block },
+    Let {
+        var: Name,
+        ty: Option<TypeName>,
+        value: Option<Expr>,
+    },
+    If {
+        cond: Expr,
+        then: Block,
+        otherwise: Option<Block>,
+        comptime: bool,
+    },
+    While {
+        cond: Expr,
+        body: Block,
+    },
     /// `for $kv : @map` or `for $i : a..b`.
-    For { var: Name, over: ForRange, body: Block },
-    Unroll { count: Expr, body: Block },
+    For {
+        var: Name,
+        over: ForRange,
+        body: Block,
+    },
+    Unroll {
+        count: Expr,
+        body: Block,
+    },
     Block(Block),
     Break,
     Continue,
@@ -162,7 +185,10 @@ pub struct Expr {
 #[derive(Clone, Debug)]
 pub enum ExprKind {
     /// The value's bits, and whether a suffix or its size makes it unsigned.
-    Int { value: u64, unsigned: bool },
+    Int {
+        value: u64,
+        unsigned: bool,
+    },
     Bool(bool),
     Str(String),
     /// `$x`; the name is with its `$`.
@@ -171,36 +197,76 @@ pub enum ExprKind {
     Positional(u32),
     PositionalCount,
     /// `@x` with its key expressions; empty for `@x` alone. The name is with its `@`.
-    Map { name: String, key: Vec<Expr> },
+    Map {
+        name: String,
+        key: Vec<Expr>,
+    },
     /// A builtin, an enumerator, a `#define`d name or a macro: whatever the name is.
     Ident(String),
-    Call { name: Name, args: Vec<Expr> },
-    Unary { op: UnaryOp, arg: Box<Expr> },
+    Call {
+        name: Name,
+        args: Vec<Expr>,
+    },
+    Unary {
+        op: UnaryOp,
+        arg: Box<Expr>,
+    },
     /// `++` and `--`.
-    Step { target: Box<Expr>, increment: bool, prefix: bool },
-    Binary { op: BinaryOp, args: Box<[Expr; 2]> },
+    Step {
+        target: Box<Expr>,
+        increment: bool,
+        prefix: bool,
+    },
+    Binary {
+        op: BinaryOp,
+        args: Box<[Expr; 2]>,
+    },
     /// `c ? a : b`; `then` is `None` in `c ?: b`.
-    Ternary { cond: Box<Expr>, then: Option<Box<Expr>>, otherwise: Box<Expr> },
+    Ternary {
+        cond: Box<Expr>,
+        then: Option<Box<Expr>>,
+        otherwise: Box<Expr>,
+    },
     /// `a.name` and `a->name` (they mean the same).
-    Field { of: Box<Expr>, name: Name, arrow: bool },
+    Field {
+        of: Box<Expr>,
+        name: Name,
+        arrow: bool,
+    },
     /// `t.0`.
-    TupleField { of: Box<Expr>, index: u32 },
-    Index { of: Box<Expr>, index: Box<Expr> },
+    TupleField {
+        of: Box<Expr>,
+        index: u32,
+    },
+    Index {
+        of: Box<Expr>,
+        index: Box<Expr>,
+    },
     /// `(type)e`.
-    Cast { ty: TypeName, arg: Box<Expr> },
+    Cast {
+        ty: TypeName,
+        arg: Box<Expr>,
+    },
     /// `(a, b)`.
     Tuple(Vec<Expr>),
     /// `(a = 1, b = 2)`.
     Record(Vec<(Name, Expr)>),
     /// `sizeof(type)` or `sizeof(expr)`, `offsetof(type, a.b)`, `typeof`, `typeinfo`.
     Sizeof(TypeOrExpr),
-    Offsetof { of: TypeOrExpr, path: Vec<Name> },
+    Offsetof {
+        of: TypeOrExpr,
+        path: Vec<Name>,
+    },
     Typeinfo(TypeOrExpr),
     /// `typeof(x)` as an argument of a call.
     Type(TypeName),
     /// `{ stmts; value }` or `if` used as a value.
     Block(Box<Block>),
-    If { cond: Box<Expr>, then: Box<Block>, otherwise: Box<Block> },
+    If {
+        cond: Box<Expr>,
+        then: Box<Block>,
+        otherwise: Box<Block>,
+    },
     Comptime(Box<Expr>),
 }
 

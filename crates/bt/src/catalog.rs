@@ -167,7 +167,8 @@ impl<'h> Catalog<'h> {
                 StructId::Defined(_) => self.structs.borrow().get(*id)?.bytes,
                 StructId::Btf { module, id } => self.btf(*module).ok()?.get(TypeId(*id)).ok()?.stored_size()?,
             },
-            Type::Tuple(_) | Type::Record(_) => crate::storage::size_of(ty, self),
+            Type::Tuple(fields) => self.size_in_order(fields.iter())?,
+            Type::Record(fields) => self.size_in_order(fields.iter().map(|(_, field)| field))?,
             Type::KSym | Type::Username | Type::CgroupPath | Type::Errno | Type::Timestamp { .. } => 8,
             Type::KStack(_) => 8,
             Type::UStack(_) | Type::USym => 16,
@@ -175,6 +176,34 @@ impl<'h> Catalog<'h> {
             Type::Mac => 8,
             Type::Aggregate(_) => 8,
         })
+    }
+
+    /// Bytes of fields that follow each other as C lays them out.
+    fn size_in_order<'t>(&self, fields: impl Iterator<Item = &'t Type>) -> Option<u32> {
+        let (mut end, mut align) = (0u32, 1);
+        for field in fields {
+            let each = self.align_of(field, DEPTH);
+            end = end.checked_next_multiple_of(each)?.checked_add(self.size_of(field)?)?;
+            align = align.max(each);
+        }
+        end.checked_next_multiple_of(align)
+    }
+
+    /// What a type's place in memory is a multiple of, in bytes.
+    fn align_of(&self, ty: &Type, depth: u32) -> u32 {
+        let Some(depth) = depth.checked_sub(1) else { return 1 };
+        let of_all =
+            |fields: &mut dyn Iterator<Item = Type>| fields.map(|f| self.align_of(&f, depth)).max().unwrap_or(1);
+        match ty {
+            Type::Void | Type::Str { .. } => 1,
+            Type::Buf { .. } => 4,
+            Type::Array { elem, .. } => self.align_of(elem, depth),
+            Type::Tuple(fields) => of_all(&mut fields.iter().cloned()),
+            Type::Record(fields) => of_all(&mut fields.iter().map(|(_, f)| f.clone())),
+            Type::Struct(id) => of_all(&mut self.members(*id).into_iter().map(|f| f.ty)),
+            Type::Bool | Type::Int(_) | Type::Enum(_) => self.size_of(ty).unwrap_or(1).max(1),
+            _ => 8,
+        }
     }
 
     /// A member by name, looking through anonymous structs and unions.

@@ -19,7 +19,8 @@ pub trait Host {
     /// The text of `events/CATEGORY/NAME/format`.
     fn tracepoint_format(&self, category: &str, name: &str) -> Result<String, HostError>;
     /// Traceable kernel functions that match, with their modules (`None`: vmlinux), sorted.
-    fn kernel_functions(&self, module: Option<&str>, pattern: &str) -> Result<Vec<(Option<String>, String)>, HostError>;
+    fn kernel_functions(&self, module: Option<&str>, pattern: &str)
+    -> Result<Vec<(Option<String>, String)>, HostError>;
     /// Address of a kernel symbol.
     fn kernel_symbol(&self, name: &str) -> Result<Option<u64>, HostError>;
     /// The file that a path, a program name (through `PATH`) or a library name (`libc`, `c`) means.

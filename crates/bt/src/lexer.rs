@@ -232,9 +232,11 @@ pub fn unquote(text: &str, start: usize) -> Result<(Vec<u8>, usize), StringError
     let mut pos = start + 1;
     loop {
         match source.get(pos) {
-            None | Some(b'\n') => {
+            None => {
+                // It may go over lines; one that never ends is wrong from its first line on.
+                let end = text[start..].find('\n').map_or(pos, |length| start + length);
                 let message = "unterminated string".to_owned();
-                return Err(StringError { message, span: span(start, pos), resume: pos });
+                return Err(StringError { message, span: span(start, end), resume: end });
             }
             Some(b'"') => break,
             Some(b'\\') => {

@@ -260,7 +260,7 @@ impl Lowering<'_, '_, '_> {
         match (&a.ty, &b.ty) {
             (Type::Str { .. }, Type::Str { .. }) => self.branch_strings(a, b, same, different),
             _ => {
-                let ty = a.ty.clone();
+                let ty = crate::sema::unify::unify(&a.ty, &b.ty).unwrap_or_else(|| a.ty.clone());
                 let left = self.temporary(a, &ty);
                 let right = self.temporary(b, &ty);
                 let bytes = storage::size_of(&ty, self.session.catalog);

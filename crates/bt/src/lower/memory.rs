@@ -88,6 +88,8 @@ impl Lowering<'_, '_, '_> {
             }
             ExprKind::MapGet { map, key } => self.copy_map_value(*map, key.as_deref(), dst, offset, size),
             ExprKind::Var(_)
+            | ExprKind::Deref(_)
+            | ExprKind::Index { .. }
             | ExprKind::TupleField { .. }
             | ExprKind::LoopKey(_)
             | ExprKind::LoopValue(_)
@@ -204,6 +206,7 @@ impl Lowering<'_, '_, '_> {
     /// A struct or array: the bytes as they are in memory.
     fn write_object(&mut self, e: &Expr, ty: &Type, dst: Value, offset: i32, size: u32) {
         match &e.kind {
+            ExprKind::Str(bytes) => self.write_literal(&bytes.clone(), dst, offset, size),
             ExprKind::Reinterpret(inner) => {
                 let v = self.scalar(inner);
                 self.zero(dst, offset, size);

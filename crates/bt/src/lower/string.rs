@@ -59,7 +59,7 @@ impl Lowering<'_, '_, '_> {
         }
     }
 
-    fn write_literal(&mut self, text: &[u8], dst: Value, offset: i32, size: u32) {
+    pub(super) fn write_literal(&mut self, text: &[u8], dst: Value, offset: i32, size: u32) {
         let text = &text[..text.len().min(size as usize)];
         let mut at = 0u32;
         for chunk in text.chunks(8) {

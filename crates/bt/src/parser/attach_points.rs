@@ -104,7 +104,12 @@ impl Scan<'_, '_> {
                     let index = digits.parse::<usize>().ok().and_then(|n| n.checked_sub(1));
                     let Some(index) = index else { return Err(format!("invalid positional parameter ${digits}")) };
                     if let Some(value) = self.parser.options.positional.get(index) {
-                        self.part().push_str(value);
+                        // At the start it may be the whole attach point.
+                        if self.parts.len() == 1 && self.part().is_empty() {
+                            self.parts = value.split(':').map(str::to_owned).collect();
+                        } else {
+                            self.part().push_str(value);
+                        }
                     }
                     self.pos = after + digits.len();
                     continue;

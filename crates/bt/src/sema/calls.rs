@@ -98,6 +98,9 @@ impl Analyzer<'_> {
             return Some(self.parameter(n).unwrap_or_default());
         }
         let found = self.expression(arg)?;
+        if let ExprKind::Str(text) = &found.kind {
+            return Some(String::from_utf8_lossy(text).into_owned());
+        }
         let what = match found.ty {
             Type::Str { .. } => "string",
             Type::Int(_) => "int",
@@ -451,9 +454,7 @@ impl Analyzer<'_> {
             }
             "delete" => self.delete(args, span),
             "signal" | "signal_thread" => self.signal(&name.text, args, span),
-            name if is_aggregate(name) => {
-                self.error(span, format!("{name}() must be assigned directly to a map"))
-            }
+            name if is_aggregate(name) => self.error(span, format!("{name}() must be assigned directly to a map")),
             "printf" | "print" | "clear" | "zero" | "time" | "exit" | "join" | "system" | "cat" | "errorf"
             | "warnf" => self.error(span, format!("{}() gives no value", name.text)),
             other => {
@@ -501,6 +502,14 @@ impl Analyzer<'_> {
         if let ast::ExprKind::Positional(n) = args[0].kind {
             let text = self.parameter(n).unwrap_or_default();
             return Some(cut(text.as_bytes(), size, span));
+        }
+        // `str($1 + 2)` leaves out the first bytes.
+        if let ast::ExprKind::Binary { op: ast::BinaryOp::Add, args: sides } = &args[0].kind
+            && let (ast::ExprKind::Positional(n), ast::ExprKind::Int { value, .. }) = (&sides[0].kind, &sides[1].kind)
+        {
+            let text = self.parameter(*n).unwrap_or_default();
+            let rest = usize::try_from(*value).ok().and_then(|skip| text.as_bytes().get(skip..)).unwrap_or_default();
+            return Some(cut(rest, size, span));
         }
         let e = self.expression(&args[0])?;
         let e = self.value(e)?;

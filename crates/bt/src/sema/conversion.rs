@@ -57,6 +57,15 @@ impl Analyzer<'_> {
                 }
                 Some(Expr { kind: ExprKind::Reinterpret(boxed(of)), ty, span })
             }
+            (Type::Str { size }, Type::Array { elem, len }) if self.catalog.size_of(elem) == Some(1) => {
+                let whole = if *len == 0 { *size } else { *len };
+                let (ExprKind::Str(text), true) = (of.kind, whole >= *size) else {
+                    let message =
+                        format!("Cannot cast from \"{}\" to \"{}\"", self.name_of(&of_type), self.name_of(&to));
+                    return self.error(span, message);
+                };
+                Some(Expr { kind: ExprKind::Str(text), ty: Type::Array { elem: elem.clone(), len: whole }, span })
+            }
             (Type::Str { .. }, Type::Str { size }) if *size > 0 => Some(Expr { ty: to.clone(), ..of }),
             (a, b) if a == b => Some(of),
             _ => {

@@ -264,7 +264,8 @@ impl Analyzer<'_> {
         let a = then.as_ref().unwrap_or(&cond).ty.clone();
         let Some(ty) = super::unify::unify(&a, &otherwise.ty) else {
             let (a, b) = (self.name_of(&a), self.name_of(&otherwise.ty));
-            return self.error(span, format!("Branches must return the same type or compatible types: have '{a}' and '{b}'"));
+            return self
+                .error(span, format!("Branches must return the same type or compatible types: have '{a}' and '{b}'"));
         };
         let kind = ExprKind::Ternary { cond: Box::new(cond), then: then.map(Box::new), otherwise: Box::new(otherwise) };
         Some(Expr { kind, ty, span })

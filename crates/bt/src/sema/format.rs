@@ -90,6 +90,12 @@ impl Analyzer<'_> {
                 fine = false;
                 continue;
             }
+            // As in C, `%d` shows 32 bits with their sign.
+            if matches!(&*conversion.0, "d" | "i") && arg.ty == Type::U32 {
+                let span = arg.span;
+                checked.extend(self.cast(arg, Type::I32, span));
+                continue;
+            }
             checked.push(arg);
         }
         fine.then_some((format, checked))

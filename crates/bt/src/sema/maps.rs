@@ -65,7 +65,8 @@ impl Analyzer<'_> {
             ast::ExprKind::Int { value, .. } => u32::try_from(value).ok().filter(|n| *n > 0),
             _ => None,
         }) else {
-            self.diagnostics.push(Diagnostic::error(decl.span, "A map declaration takes the number of elements, at least 1"));
+            self.diagnostics
+                .push(Diagnostic::error(decl.span, "A map declaration takes the number of elements, at least 1"));
             return;
         };
         let declared = hir::Declared { map_type, max_entries };

@@ -15,7 +15,7 @@ mod maps;
 mod operators;
 mod statements;
 mod type_names;
-mod unify;
+pub(crate) mod unify;
 
 use std::collections::{HashMap, HashSet};
 

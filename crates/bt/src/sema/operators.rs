@@ -220,7 +220,8 @@ impl Analyzer<'_> {
             (a, b) if a.is_scalar() && b.is_scalar() => true,
             (Str { .. }, Str { .. }) => return self.compare_bytes(op, left, right, span),
             (Tuple(a), Tuple(b)) if a.len() == b.len() => return self.compare_bytes(op, left, right, span),
-            (Array { .. }, Array { .. }) | (Buf { .. }, Buf { .. }) | (Inet, Inet) | (Mac, Mac)
+            (Buf { .. }, Buf { .. }) => return self.compare_bytes(op, left, right, span),
+            (Array { .. }, Array { .. }) | (Inet, Inet) | (Mac, Mac)
                 if self.catalog.size_of(&left.ty) == self.catalog.size_of(&right.ty) =>
             {
                 return self.compare_bytes(op, left, right, span);
@@ -272,7 +273,8 @@ impl Analyzer<'_> {
 fn is_signed(left: &Expr, right: &Expr) -> bool {
     let neutral = |e: &Expr| matches!(e.kind, ExprKind::Int(n) if n >= 0);
     match (neutral(left), neutral(right)) {
-        (true, true) => left.ty.is_signed() || right.ty.is_signed(),
+        // Of literals only those have no sign that were cast.
+        (true, true) => left.ty.is_signed() && right.ty.is_signed(),
         (true, false) => right.ty.is_signed(),
         (false, true) => left.ty.is_signed(),
         (false, false) => left.ty.is_signed() || right.ty.is_signed(),
