@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use isa::Insn;
+use isa::pseudo;
 use isa::uapi::{cmd, prog_type};
 
 use crate::error::{Errno, Error};
 use crate::map::{kernel_name, with_memlock};
-use crate::verdict::Verdict;
+use crate::verdict::{MAX_USED_MAPS, Verdict};
 use crate::{sys, uapi};
 
 /// A program as the kernel takes it: everything resolved to numbers and descriptors.
@@ -320,7 +321,9 @@ pub struct LoadError {
 
 impl LoadError {
     fn new(spec: &Spec<'_>, errno: Errno, log: String) -> LoadError {
+        let maps = maps_used(spec.insns);
         let verdict = match errno.0 {
+            libc::E2BIG if maps > MAX_USED_MAPS => Some(Verdict::of_maps(maps)),
             // The log may be cut off before the refusal.
             libc::E2BIG if !log.is_empty() => Some(Verdict::of_exhaustion(&log)),
             _ => Verdict::read(&log),
@@ -355,6 +358,18 @@ impl fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+/// Number of different maps that a program's instructions name.
+fn maps_used(insns: &[Insn]) -> usize {
+    let mut fds: Vec<i32> = insns
+        .iter()
+        .filter(|insn| insn.is_wide() && matches!(insn.src().0, pseudo::MAP_FD | pseudo::MAP_VALUE))
+        .map(|insn| insn.imm)
+        .collect();
+    fds.sort_unstable();
+    fds.dedup();
+    fds.len()
+}
 
 fn load_fd(spec: &Spec<'_>) -> Result<OwnedFd, Errno> {
     call_load(spec, &mut [])

@@ -26,10 +26,15 @@ impl Verdict {
         let end = lines.iter().rposition(|line| !is_summary(line))? + 1;
         let tail = end.saturating_sub(LAST_LINES)..end;
         let known = tail.clone().rev().find_map(|at| {
-            if instruction(lines[at]).is_some() || is_source(lines[at]) {
+            if is_source(lines[at]) {
                 return None;
             }
-            let rule = RULES.iter().find(|rule| rule.pattern.iter().all(|part| lines[at].contains(part)))?;
+            // A jump is shown without the end of its line: what is said of it stands behind it.
+            let is_insn = instruction(lines[at]).is_some();
+            let rule = RULES
+                .iter()
+                .filter(|rule| rule.insn_in_message || !is_insn)
+                .find(|rule| rule.pattern.iter().all(|part| lines[at].contains(part)))?;
             Some((at, Some(rule)))
         });
         let plain = || {
@@ -53,6 +58,16 @@ impl Verdict {
 }
 
 impl Verdict {
+    /// A program that uses more maps than any may, which the kernel also calls `E2BIG`.
+    pub(crate) fn of_maps(used: usize) -> Verdict {
+        Verdict {
+            insn: None,
+            reason: format!("it uses {used} maps, and the kernel allows a program {MAX_USED_MAPS}"),
+            message: String::new(),
+            advice: Some("make several maps one with a key more: `@m[\"a\", x]` instead of `@a[x]`"),
+        }
+    }
+
     /// What it means that the verifier gave up with `E2BIG`; the log tells where only if its end is there.
     pub(crate) fn of_exhaustion(log: &str) -> Verdict {
         let told = Verdict::read(log).filter(|verdict| EXHAUSTED.iter().any(|text| verdict.message.contains(text)));
@@ -67,6 +82,8 @@ impl Verdict {
 
 /// How the verifier says that a program is too much for it.
 const EXHAUSTED: [&str; 3] = ["BPF program is too large", "jumps is too complex", "too many states"];
+/// Maps that a program may use (`MAX_USED_MAPS` in `include/linux/bpf_verifier.h`).
+pub(crate) const MAX_USED_MAPS: usize = 64;
 const TOO_LARGE: &str = "the verifier gave up after a million instructions: some loop or branching is too much";
 
 struct Rule {
@@ -307,7 +324,14 @@ fn is_message(line: &str) -> bool {
         number.bytes().all(|byte| byte.is_ascii_digit()) && (state(rest) || rest.is_empty())
     });
     let walk = line.starts_with("from ") && line.contains(" to ");
-    !line.is_empty() && instruction(line).is_none() && !is_source(line) && !state(line) && !numbered_state && !walk
+    let compared = line.starts_with("cur state:") || line.starts_with("old state:");
+    !line.is_empty()
+        && !compared
+        && instruction(line).is_none()
+        && !is_source(line)
+        && !state(line)
+        && !numbered_state
+        && !walk
 }
 
 #[cfg(test)]

@@ -69,11 +69,12 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
     } = options;
     check(plan)?;
     let events = Events::new(&plan.events).map_err(|error| Error::Plan(error.to_string()))?;
-    // Before anything runs, so that an early Ctrl-C ends the session in order.
-    let signals = Signals::catch(&caught_signals(plan))?;
     let loaded = timings
         .time("load", || Loaded::new(&plan.object, LoadOptions { line_info: verbose }))
         .map_err(|error| load_error(plan, error))?;
+    // Before anything runs, so that an early Ctrl-C ends the session in order; while the
+    // verifier works, for seconds perhaps, it ends the process, and nothing is left behind.
+    let signals = Signals::catch(&caught_signals(plan))?;
     let counters = match plan.counters.and_then(|index| loaded.map(index)) {
         Some(map) => Some(map.mmap()?),
         None => None,
