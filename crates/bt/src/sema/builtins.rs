@@ -19,8 +19,8 @@ const MAX_LIMIT: u32 = 1024;
 /// Builtins that a script can name, for suggestions.
 pub(super) const NAMES: &[&str] = &[
     "pid", "tid", "uid", "gid", "nsecs", "elapsed", "cpu", "comm", "curtask", "rand", "cgroup", "ctx", "args",
-    "retval", "func", "probe", "numaid", "username", "kstack", "ustack", "cpid", "jiffies", "ncpus", "ppid", "arg0",
-    "arg1", "arg2", "arg3", "arg4", "arg5",
+    "retval", "func", "probe", "numaid", "username", "kstack", "ustack", "cpid", "jiffies", "ncpus", "ppid", "pcomm",
+    "arg0", "arg1", "arg2", "arg3", "arg4", "arg5",
 ];
 
 impl Analyzer<'_> {
@@ -67,7 +67,8 @@ impl Analyzer<'_> {
                 };
                 simple(Builtin::Curtask, ty)
             }
-            "ppid" => Some(self.parent_pid(span)),
+            "ppid" => Some(self.parent("tgid", span).map(|tgid| Expr { ty: Type::U32, ..tgid })),
+            "pcomm" => Some(self.parent("comm", span)),
             "cpid" => Some(match self.options.cpid {
                 Some(pid) => Some(Expr::int(i64::from(pid), Type::U32, span)),
                 None => self.error(span, "Builtin cpid requires a child process (-c)"),
@@ -183,15 +184,14 @@ impl Analyzer<'_> {
         Some(Expr { kind: ExprKind::Builtin(Builtin::Func), ty, span })
     }
 
-    /// `curtask->real_parent->tgid`.
-    fn parent_pid(&mut self, span: Span) -> Option<Expr> {
+    /// `curtask->real_parent->what`.
+    fn parent(&mut self, what: &str, span: Span) -> Option<Expr> {
         let field = |of: ast::Expr, name: &str| ast::Expr {
             kind: ast::ExprKind::Field { of: Box::new(of), name: ast::Name { text: name.into(), span }, arrow: true },
             span,
         };
         let task = ast::Expr { kind: ast::ExprKind::Ident("curtask".into()), span };
-        let tgid = self.expression(&field(field(task, "real_parent"), "tgid"))?;
-        Some(Expr { ty: Type::U32, ..tgid })
+        self.expression(&field(field(task, "real_parent"), what))
     }
 
     /// `kstack`, `kstack(mode)`, `kstack(n)`, `kstack(mode, n)` and the same of `ustack`.

@@ -153,6 +153,10 @@ impl Planner<'_, '_> {
         for p in probes {
             let Target::RawTracepoint { module, name } = &p.target else { continue };
             let target = if typed { self.raw_target(module.as_deref(), name) } else { None };
+            let target = target.and_then(|target| {
+                let fields = self.raw_fields(&target, name)?;
+                Some((target, fields))
+            });
             let mut context = Context::bare(ContextKind::RawTracepoint);
             let Some((target, fields)) = target else {
                 context.numbered = Numbered::Slots(None);
@@ -170,12 +174,19 @@ impl Planner<'_, '_> {
         }
     }
 
-    /// The BTF target of a raw tracepoint, with its arguments.
-    pub(super) fn raw_target(&self, module: Option<&str>, name: &str) -> Option<(object::Target, Vec<ContextField>)> {
-        let number = self.catalog.module_number(module);
-        let btf = self.catalog.btf(number).ok()?;
+    /// The BTF target of a raw tracepoint.
+    pub(super) fn raw_target(&self, module: Option<&str>, name: &str) -> Option<object::Target> {
+        let btf = self.catalog.btf(self.catalog.module_number(module)).ok()?;
         let type_name = format!("{RAW_TRACEPOINT_PREFIX}{name}");
         let typedef = btf.find(&type_name, Kind::Typedef)?;
+        Some(object::Target { module: module.map(str::to_owned), name: type_name, btf_id: typedef.id.0 })
+    }
+
+    /// The arguments of a raw tracepoint.
+    fn raw_fields(&self, target: &object::Target, name: &str) -> Option<Vec<ContextField>> {
+        let number = self.catalog.module_number(target.module.as_deref());
+        let btf = self.catalog.btf(number).ok()?;
+        let typedef = btf.get(btf::TypeId(target.btf_id)).ok()?;
         let pointer = btf.get(typedef.target()?).ok()?;
         let proto = btf.get(pointer.target()?).ok()?;
         // The function type has no names; the function that calls the probes has.
@@ -199,8 +210,7 @@ impl Planner<'_, '_> {
                 source: Source::Slot { index: i as u32, trusted: true },
             })
             .collect();
-        let target = object::Target { module: module.map(str::to_owned), name: type_name, btf_id: typedef.id.0 };
-        Some((target, fields))
+        Some(fields)
     }
 
     pub(super) fn trampoline(&mut self, p: &ResolvedProbe) {

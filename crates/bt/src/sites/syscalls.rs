@@ -66,7 +66,7 @@ impl Planner<'_, '_> {
             context.args_name = format!("struct tracepoint:syscalls:{name}_args");
         }
         let kind = match target {
-            Some((target, _)) => {
+            Some(target) => {
                 let mut kind = program(format!("tp_btf/{tracepoint}"), prog_type::TRACING, attach_type::TRACE_RAW_TP);
                 kind.target = Some(target);
                 kind
