@@ -269,7 +269,7 @@ impl<'a> Planner<'a, '_> {
                 continue;
             }
             let stands_for = group.len() as u32;
-            group.sort_by_key(|p| user_offset(p));
+            group.sort_by_key(user_offset);
             // Of several names for one place the first counts.
             group.dedup_by_key(|p| user_offset(p));
             let section = if ret { "uretprobe.multi" } else { "uprobe.multi" };
