@@ -12,6 +12,8 @@ pub struct Options {
     pub cpid: Option<u32>,
     /// `--unsafe`.
     pub unsafe_allowed: bool,
+    /// `-k`: helpers that fail are events.
+    pub helper_errors: bool,
 }
 
 /// Settings by the names that bpftrace gives them; defaults are its 0.27's.

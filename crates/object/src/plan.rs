@@ -175,8 +175,8 @@ pub enum Counter {
     StartNs,
     /// No count: non-zero once this map's single value is set (`MapView::set_flag`).
     MapSet { map: MapIndex },
-    /// Reads of kernel or user memory that failed.
-    FailedReads { helper: &'static str, span: SourceSpan },
+    /// Elements of arrays that are not in them (place).
+    OutOfBounds { span: SourceSpan },
 }
 
 /// A script's map as the user sees it.
@@ -385,6 +385,10 @@ pub enum Action {
     },
     /// End the session. The argument, if any, is the exit code.
     Exit,
+    /// A helper failed (asked for by `-k`): the argument is what it returned, 0 for an element that is not there.
+    HelperError {
+        helper: &'static str,
+    },
     /// A message to stderr with the place in the script (`errorf`, `warnf`).
     Message {
         format: String,

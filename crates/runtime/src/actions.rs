@@ -25,6 +25,8 @@ pub struct Actor<'p> {
     pub output: Output,
     pub diagnostics: Box<dyn Write>,
     pub max_cat_bytes: usize,
+    /// Show what `warnf` says.
+    pub warnings: bool,
     /// The code that `exit()` gave; then the session ends.
     pub exit: Option<i32>,
     /// Formatted text on its way to a shell, a file or a terminal.
@@ -53,6 +55,7 @@ impl<'p> Actor<'p> {
             output,
             diagnostics,
             max_cat_bytes: usize::MAX,
+            warnings: true,
             exit: None,
             scratch: Vec::new(),
         }
@@ -109,6 +112,10 @@ impl<'p> Actor<'p> {
             Action::Message { severity, .. } => {
                 self.format(record);
                 self.message(event.span, *severity);
+            }
+            Action::HelperError { helper } => {
+                let code = prepared.fields(record).next().map_or(0, |field| u64_at(field.bytes, 0)) as i64;
+                self.helper_error(event.span, helper, code);
             }
             Action::Exit => {
                 let code = prepared.fields(record).next().map_or(0, |field| u64_at(field.bytes, 0));
@@ -223,6 +230,9 @@ impl<'p> Actor<'p> {
 
     /// Says what `errorf` or `warnf` has to say, which is in `scratch`.
     fn message(&mut self, span: object::SourceSpan, severity: Severity) {
+        if severity == Severity::Warning && !self.warnings {
+            return;
+        }
         let (kind, word) = match severity {
             Severity::Error => ("errorf", "ERROR"),
             Severity::Warning => ("warnf", "WARNING"),
@@ -235,6 +245,33 @@ impl<'p> Actor<'p> {
             Encoding::Text => {
                 let place = report::place(&self.plan.object, span);
                 self.diagnose(&format!("{place}{word}: {}", String::from_utf8_lossy(&self.scratch)));
+            }
+        }
+    }
+}
+
+impl Actor<'_> {
+    /// Says that a helper failed (`-k`).
+    fn helper_error(&mut self, span: object::SourceSpan, helper: &str, code: i64) {
+        let said = crate::decode::errno_text(code);
+        match self.output.encoding() {
+            Encoding::Json => {
+                let (file, line, column) = report::position(&self.plan.object, span).unwrap_or(("", 0, 0));
+                self.output.helper_error(&said, helper, code, Source { file, line, column });
+            }
+            Encoding::Text => {
+                let object = &self.plan.object;
+                let said = match helper {
+                    "map_lookup_elem" => "Can't lookup map element because it does not exist.",
+                    "map_delete_elem" => "Can't delete map element because it does not exist.",
+                    _ => &said,
+                };
+                let text = format!(
+                    "{}WARNING: {said}\nAdditional Info - helper: {helper}, retcode: {code}{}",
+                    report::place(object, span),
+                    report::excerpt(object, span)
+                );
+                self.diagnose(&text);
             }
         }
     }

@@ -269,7 +269,7 @@ fn address_text(bytes: &[u8]) -> String {
 }
 
 /// What the C library says of an error number, whatever its sign.
-fn errno_text(errno: i64) -> String {
+pub fn errno_text(errno: i64) -> String {
     let Ok(number) = i32::try_from(errno.unsigned_abs()) else { return format!("Unknown error {errno}") };
     let text = std::io::Error::from_raw_os_error(number).to_string();
     // std appends " (os error N)".

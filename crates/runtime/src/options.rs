@@ -15,8 +15,10 @@ pub struct Options {
     pub diagnostics: Box<dyn Write>,
     /// Do not say how many probes are attached.
     pub quiet: bool,
-    /// Say more: failed reads of memory, lost stacks, truncated strings with counts.
+    /// Say more: with the places in the script in what the verifier logs.
     pub verbose: bool,
+    /// Say what went wrong or may go wrong.
+    pub warnings: bool,
     /// End when this process ends.
     pub pid: Option<u32>,
     /// A command that is held until all probes are attached; the session ends when it ends.
@@ -48,6 +50,7 @@ impl Default for Options {
             diagnostics: Box::new(std::io::stderr()),
             quiet: false,
             verbose: false,
+            warnings: true,
             pid: None,
             child: None,
             dry_run: false,

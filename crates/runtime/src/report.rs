@@ -10,6 +10,9 @@ use object::{Object, SourceSpan};
 /// So often it is looked whether anything was lost.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
+/// What updates of a full map return: `-E2BIG` (`kernel/bpf/hashtab.c`).
+const FULL: i64 = -7;
+
 /// Watches the counters that programs add to.
 pub struct Report {
     lost_so_far: u64,
@@ -43,46 +46,43 @@ impl Report {
     }
 
     /// Warns of everything else that was counted: when it first happens, and at the end how often it
-    /// has. Of failed reads, which scripts may expect, only if `verbose`.
-    pub fn warn(&mut self, plan: &Plan, counters: Option<&MappedArray>, when: When, out: &mut dyn Write) {
+    /// has.
+    pub fn warn(&mut self, plan: &Plan, counters: Option<&MappedArray>, at_end: bool, out: &mut dyn Write) {
         let Some(counters) = counters else { return };
         for ((slot, counter), told) in plan.counter_meanings.iter().enumerate().zip(&mut self.told) {
             let count = counters.read_u64(slot).unwrap_or(0);
-            if count == *told || (!when.at_end && *told != 0) {
+            if count == *told || (!at_end && *told != 0) {
                 continue;
             }
-            let times = if when.at_end { format!(" ({count} times)") } else { String::new() };
+            let times = if at_end { format!(" ({count} times)") } else { String::new() };
             let warning = match counter {
                 Counter::LostEvents | Counter::StartNs | Counter::MapSet { .. } => continue,
-                Counter::FailedReads { .. } if !when.verbose => continue,
                 Counter::MapFull { map, helper, span } => {
                     let name = plan.object.maps.get(map.0 as usize).map_or("", |map| map.name.as_str());
                     format!(
-                        "{}WARNING: Map full; can't update element of {name}{times}. Increase max_map_keys.\n\
-                         Additional Info - helper: {helper}",
-                        place(&plan.object, *span)
+                        "{}WARNING: Map full; can't update element of {name}{times}. Increase max_map_keys, or declare \
+                         the map larger, as in `let {name} = hash(5000)`\n\
+                         Additional Info - helper: {helper}, retcode: {}{}",
+                        place(&plan.object, *span),
+                        FULL,
+                        excerpt(&plan.object, *span)
                     )
                 }
+                Counter::OutOfBounds { span } => format!(
+                    "{}WARNING: Array access out of bounds. This can lead to unexpected results{times}.{}",
+                    place(&plan.object, *span),
+                    excerpt(&plan.object, *span)
+                ),
                 Counter::TruncatedStrings => {
                     format!("WARNING: Strings longer than max_strlen were cut{times}. Increase max_strlen.")
                 }
                 Counter::LostStacks => format!("WARNING: Stacks could not be stored{times}."),
-                Counter::FailedReads { helper, span } => {
-                    format!("{}WARNING: Memory could not be read ({helper}){times}.", place(&plan.object, *span))
-                }
             };
             *told = count;
             // A diagnostic that cannot be written has nobody to miss it.
             let _ = writeln!(out, "{warning}");
         }
     }
-}
-
-/// When and how much a report warns.
-#[derive(Clone, Copy, Debug)]
-pub struct When {
-    pub at_end: bool,
-    pub verbose: bool,
 }
 
 /// `file:line:column-column: ` of a place in the script, as diagnostics start; empty if there is no such place.
@@ -94,6 +94,22 @@ pub fn place(object: &Object, span: SourceSpan) -> String {
         }
         None => String::new(),
     }
+}
+
+/// The first line of a place in the script with a line below that underlines the place, each after a newline; empty
+/// if there is no such place.
+pub fn excerpt(object: &Object, span: SourceSpan) -> String {
+    let (Some(source), Some((_, line, column))) =
+        (object.sources.get(usize::from(span.source)), position(object, span))
+    else {
+        return String::new();
+    };
+    let text = source.text.lines().nth(line as usize - 1).unwrap_or_default();
+    let before = column as usize - 1;
+    let marked = (span.end.saturating_sub(span.start) as usize).min(text.len().saturating_sub(before)).max(1);
+    // A tab is shown as four spaces, as in all messages.
+    let indent: usize = text.bytes().take(before).map(|b| if b == b'\t' { 4 } else { 1 }).sum();
+    format!("\n{}\n{}{}", text.replace('\t', "    "), " ".repeat(indent), "~".repeat(marked))
 }
 
 /// The name of the source, line and column (1-based, in bytes) where a span starts.

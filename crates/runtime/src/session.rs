@@ -17,7 +17,7 @@ use crate::actions::Actor;
 use crate::detach::Detaching;
 use crate::events::Events;
 use crate::maps::Selection;
-use crate::report::{self, Report, When};
+use crate::report::{self, Report};
 use crate::{Error, Options, Sink, Timings};
 
 /// How a session ended.
@@ -65,6 +65,7 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
         dry_run,
         print_maps_on_exit,
         max_cat_bytes,
+        warnings,
         mut timings,
     } = options;
     check(plan)?;
@@ -89,6 +90,7 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
     let output = Output::new(encoding, writer);
     let mut actor = Actor::new(plan, events, &loaded.maps, counters.as_ref(), output, diagnostics);
     actor.max_cat_bytes = max_cat_bytes;
+    actor.warnings = warnings;
     let mut session = Session {
         plan,
         loaded: &loaded,
@@ -98,7 +100,6 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
         report: Report::new(plan),
         child,
         eager,
-        verbose,
         interrupted,
     };
 
@@ -135,7 +136,6 @@ struct Session<'p> {
     child: Option<Child>,
     /// Output is watched by someone: written out after every batch, not only when the ring is empty.
     eager: bool,
-    verbose: bool,
     /// SIGINT or SIGTERM came. Shared with the writer of the output.
     interrupted: Rc<Cell<bool>>,
 }
@@ -303,8 +303,9 @@ impl Session<'_> {
                 view::Encoding::Text => self.actor.diagnose(&format!("Lost {lost} events")),
             }
         }
-        let when = When { at_end, verbose: self.verbose };
-        self.report.warn(self.plan, self.actor.counters, when, &mut self.actor.diagnostics);
+        if self.actor.warnings {
+            self.report.warn(self.plan, self.actor.counters, at_end, &mut self.actor.diagnostics);
+        }
     }
 
     /// What is left to do once nothing is attached any more.

@@ -67,6 +67,7 @@ pub fn options(args: &Args, child: Option<u32>) -> Result<bt::Options> {
         pid: args.pid,
         cpid: child,
         unsafe_allowed: args.allow_unsafe,
+        helper_errors: args.report_helper_errors,
         ..bt::Options::default()
     };
     let environment: Vec<(String, String)> = std::env::vars_os()

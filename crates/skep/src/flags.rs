@@ -118,7 +118,7 @@ const FLAGS: &[Flag] = &[
             a.json = match text(v)?.as_str() {
                 "json" => true,
                 "text" => false,
-                other => bail!("-f takes text or json, not '{other}'"),
+                other => bail!("Invalid output format \"{other}\": -f takes text or json"),
             };
             Ok(())
         },
@@ -190,9 +190,9 @@ const FLAGS: &[Flag] = &[
     },
     Flag {
         short: Some('k'),
-        long: "warn-reads",
+        long: "helper-errors",
         value: None,
-        help: "warn of reads of memory that failed",
+        help: "say where in the script the kernel's helpers fail (reads of memory, missing elements)",
         set: |a, _| {
             a.report_helper_errors = true;
             Ok(())

@@ -107,6 +107,7 @@ fn run(script: &Script, args: Args) -> Result<u8> {
         output,
         quiet: args.quiet,
         verbose: args.verbose,
+        warnings: !args.no_warnings,
         pid: args.pid,
         child,
         dry_run: args.dry_run,

@@ -192,6 +192,17 @@ impl Output {
         }
     }
 
+    /// A helper that failed. JSON only.
+    pub fn helper_error(&mut self, message: &str, helper: &str, code: i64, at: Source<'_>) {
+        if self.encoding == Encoding::Json {
+            self.buffer.extend_from_slice(b"{\"type\": \"helper_error\", \"msg\": ");
+            json::write_string(&mut self.buffer, message.as_bytes());
+            let _ = write!(self.buffer, ", \"helper\": \"{helper}\", \"retcode\": {code}, \"filename\": ");
+            json::write_string(&mut self.buffer, at.file.as_bytes());
+            let _ = writeln!(self.buffer, ", \"line\": {}, \"col\": {}}}", at.line, at.column);
+        }
+    }
+
     /// A message of `errorf` or `warnf` (`kind`). JSON only.
     pub fn message(&mut self, kind: &str, text: &[u8], at: Source<'_>) {
         if self.encoding == Encoding::Json {

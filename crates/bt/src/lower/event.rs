@@ -107,6 +107,39 @@ impl Lowering<'_, '_, '_> {
         self.b.switch_to(after);
     }
 
+    /// With `-k`: an event if a helper's result is an error.
+    pub(super) fn report_failure(&mut self, result: Value, helper: &'static str) {
+        if self.session.options.helper_errors {
+            let failed = self.b.compare_imm(Cond::Slt, result, 0);
+            self.when(failed, |l| l.send_failure(result, helper));
+        }
+    }
+
+    /// With `-k`: an event because there is no such element.
+    pub(super) fn report_missing(&mut self, helper: &'static str) {
+        if self.session.options.helper_errors {
+            let nothing = self.b.iconst(0);
+            self.send_failure(nothing, helper);
+        }
+    }
+
+    fn send_failure(&mut self, result: Value, helper: &'static str) {
+        let layout = object::plan::Layout::Int { size: 8, signed: true };
+        let arg = Arg { layout, offset: 0, tail: false };
+        let number = self.new_event(Action::HelperError { helper }, 8, vec![arg], self.at);
+        let slot = self.b.create_slot(HEADER_BYTES + 8, 8);
+        let record = self.b.slot_addr(slot, 0);
+        let number = self.b.iconst(i64::from(number));
+        self.b.store(MemType::U64, record, 0, number);
+        self.b.store(MemType::U64, record, HEADER_BYTES as i32, result);
+        let ring = self.session.ring();
+        let map = self.b.map_addr(ring);
+        let (size, flags) = (self.b.iconst(i64::from(HEADER_BYTES + 8)), self.b.iconst(0));
+        let sent = self.helper(helper::ringbuf_output, &[map, record, size, flags]);
+        let lost = self.b.compare_imm(Cond::Slt, sent, 0);
+        self.when(lost, |l| l.count(Counter::LostEvents));
+    }
+
     fn scalar_argument(&mut self, e: &Expr) -> Value {
         match &e.kind {
             ExprKind::UStack => self.stack_id(true),

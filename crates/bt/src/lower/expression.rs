@@ -12,6 +12,13 @@ use crate::types::*;
 impl Lowering<'_, '_, '_> {
     /// The value of a scalar expression.
     pub(super) fn scalar(&mut self, e: &Expr) -> Value {
+        let outer = std::mem::replace(&mut self.at, e.span);
+        let value = self.scalar_inside(e);
+        self.at = outer;
+        value
+    }
+
+    fn scalar_inside(&mut self, e: &Expr) -> Value {
         match &e.kind {
             ExprKind::Int(n) => self.b.iconst(*n),
             ExprKind::Var(var) => match self.variables[var.0 as usize] {

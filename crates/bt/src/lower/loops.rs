@@ -228,6 +228,7 @@ impl Lowering<'_, '_, '_> {
             loops: vec![LoopTarget::Callback],
             elements,
             in_callback: true,
+            at: span,
             scratch: None,
             known_syscall: None,
             dispatch: self.dispatch.clone(),

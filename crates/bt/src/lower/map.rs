@@ -91,7 +91,12 @@ impl Lowering<'_, '_, '_> {
         };
         let key = self.key(map, key, 0);
         let value = self.lookup(self.ir_map(map), key);
-        self.found_or(value, |l, ptr| l.b.load(MemType::U64, ptr, 0), |l| l.b.iconst(0))
+        self.found_or(value, |l, ptr| l.b.load(MemType::U64, ptr, 0),
+            |l| {
+                l.report_missing("map_lookup_elem");
+                l.b.iconst(0)
+            },
+        )
     }
 
     /// An element's value copied to `dst + offset`; zeros if there is none.
@@ -116,6 +121,7 @@ impl Lowering<'_, '_, '_> {
         self.zero(dst, offset + have as i32, size - have);
         self.b.jump(after, &[]);
         self.b.switch_to(no);
+        self.report_missing("map_lookup_elem");
         self.zero(dst, offset, size);
         self.b.jump(after, &[]);
         self.b.switch_to(after);
@@ -168,6 +174,7 @@ impl Lowering<'_, '_, '_> {
         let key = self.key(map, key, 0);
         let address = self.b.map_addr(self.ir_map(map));
         let result = self.helper(helper::map_delete_elem, &[address, key]);
+        self.report_failure(result, "map_delete_elem");
         self.b.compare_imm(Cond::Eq, result, 0)
     }
 

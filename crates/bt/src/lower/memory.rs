@@ -28,6 +28,12 @@ impl Lowering<'_, '_, '_> {
     /// Writes an expression's value, as the stored form of `ty`, at `dst + offset`: all
     /// `storage::size_of(ty)` bytes.
     pub(super) fn write(&mut self, e: &Expr, ty: &Type, dst: Value, offset: i32) {
+        let outer = std::mem::replace(&mut self.at, e.span);
+        self.write_inside(e, ty, dst, offset);
+        self.at = outer;
+    }
+
+    fn write_inside(&mut self, e: &Expr, ty: &Type, dst: Value, offset: i32) {
         let size = storage::size_of(ty, self.session.catalog);
         match ty {
             Type::Str { .. } => self.write_string(e, dst, offset, size),

@@ -308,6 +308,7 @@ impl<'a> Session<'a> {
             loops: Vec::new(),
             elements: HashMap::new(),
             in_callback: false,
+            at: Span::default(),
             scratch: Some(Scratch::default()),
             known_syscall: None,
             dispatch: input.dispatch.clone().map(std::rc::Rc::new),
@@ -353,6 +354,8 @@ struct Lowering<'f, 's, 'a> {
     loops: Vec<LoopTarget>,
     elements: HashMap<VarId, Element>,
     in_callback: bool,
+    /// The expression at hand, for what goes wrong in it.
+    at: Span,
     /// Memory beside the stack; loop bodies leave theirs to the code generator.
     scratch: Option<Scratch>,
     /// The number of the system call, where one program serves many.

@@ -174,6 +174,11 @@ impl Lowering<'_, '_, '_> {
                     Some(n) => place.plus(n.wrapping_mul(i64::from(*stride))),
                     None => {
                         let index = self.scalar(index);
+                        if let Type::Array { len: len @ 1.., .. } = of.ty {
+                            let outside = self.b.compare_imm(ir::Cond::Uge, index, i64::from(len));
+                            let span = self.source_span(e.span);
+                            self.when(outside, |l| l.count(object::plan::Counter::OutOfBounds { span }));
+                        }
                         let step = self.b.binary_imm(BinaryOp::Mul, index, i64::from(*stride));
                         let Place::Remote { address, offset, user } = self.remote(place) else { return place };
                         Place::Remote { address: self.b.binary(BinaryOp::Add, address, step), offset, user }
@@ -276,8 +281,13 @@ impl Lowering<'_, '_, '_> {
     }
 
     pub(super) fn read_bytes(&mut self, dst: Value, size: Value, address: Value, user: bool) -> Value {
-        let helper = if user { helper::probe_read_user } else { helper::probe_read_kernel };
-        self.helper(helper, &[dst, size, address])
+        let (helper, name) = match user {
+            true => (helper::probe_read_user, "probe_read_user"),
+            false => (helper::probe_read_kernel, "probe_read_kernel"),
+        };
+        let result = self.helper(helper, &[dst, size, address]);
+        self.report_failure(result, name);
+        result
     }
 
     /// A scalar member of an object.

@@ -105,8 +105,13 @@ impl Lowering<'_, '_, '_> {
     }
 
     fn string_helper(&mut self, to: Value, size: Value, address: Value, user: bool) -> Value {
-        let helper = if user { helper::probe_read_user_str } else { helper::probe_read_kernel_str };
-        self.helper(helper, &[to, size, address])
+        let (helper, name) = match user {
+            true => (helper::probe_read_user_str, "probe_read_user_str"),
+            false => (helper::probe_read_kernel_str, "probe_read_kernel_str"),
+        };
+        let result = self.helper(helper, &[to, size, address]);
+        self.report_failure(result, name);
+        result
     }
 
     fn read_string_at(&mut self, place: Place, bytes: u32, to: Value) -> Value {
