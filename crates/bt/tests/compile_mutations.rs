@@ -9,7 +9,7 @@ use bt::{Options, compile};
 use machine::Machine;
 
 /// Mutants of each script.
-const MUTANTS: u64 = 3000;
+const MUTANTS: u64 = 60;
 
 /// xorshift64*: the same sequence everywhere.
 struct Random(u64);
