@@ -51,6 +51,16 @@ impl Error {
         }
     }
 
+    /// The probe that could not be attached because the kernel has no such place, as the user knows it.
+    pub fn missing_probe(&self) -> Option<&str> {
+        match self {
+            Error::Attach { probe, error, .. } if error.errno().is_some_and(|errno| errno.0 == libc::ENOENT) => {
+                Some(probe)
+            }
+            _ => None,
+        }
+    }
+
     /// What the verifier wrote, for `-v`.
     pub fn log(&self) -> Option<&str> {
         match self {

@@ -27,6 +27,6 @@ pub use decode::{Resolve, decode};
 pub use error::Error;
 pub use events::{Events, Fields};
 pub use maps::Selection;
-pub use options::{Options, Sink};
+pub use options::{Options, RefusedProbes, Sink};
 pub use session::{Outcome, run};
 pub use timings::Timings;

@@ -29,8 +29,22 @@ pub struct Options {
     pub print_maps_on_exit: bool,
     /// `cat()` writes no more of a file than this.
     pub max_cat_bytes: usize,
+    /// What becomes of a session whose probes cannot all be attached.
+    pub refused_probes: RefusedProbes,
     /// Phases that came before, so that `Outcome` has all.
     pub timings: Timings,
+}
+
+/// What becomes of a session when the kernel refuses to attach a probe. If it refuses all of them, the
+/// session fails in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedProbes {
+    /// It fails.
+    Fail,
+    /// It goes on with the others and says so.
+    Warn,
+    /// It goes on with the others.
+    Ignore,
 }
 
 /// Where output goes.
@@ -56,6 +70,7 @@ impl Default for Options {
             dry_run: false,
             print_maps_on_exit: true,
             max_cat_bytes: 10_240,
+            refused_probes: RefusedProbes::Fail,
             timings: Timings::default(),
         }
     }

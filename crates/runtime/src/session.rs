@@ -18,7 +18,7 @@ use crate::detach::Detaching;
 use crate::events::Events;
 use crate::maps::Selection;
 use crate::report::{self, Report};
-use crate::{Error, Options, Sink, Timings};
+use crate::{Error, Options, RefusedProbes, Sink, Timings};
 
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
         dry_run,
         print_maps_on_exit,
         max_cat_bytes,
+        refused_probes,
         warnings,
         mut timings,
     } = options;
@@ -100,6 +101,8 @@ pub fn run(plan: Plan, options: Options) -> Result<Outcome, Error> {
         report: Report::new(plan),
         child,
         eager,
+        refused_probes,
+        refused: 0,
         interrupted,
     };
 
@@ -136,6 +139,9 @@ struct Session<'p> {
     child: Option<Child>,
     /// Output is watched by someone: written out after every batch, not only when the ring is empty.
     eager: bool,
+    refused_probes: RefusedProbes,
+    /// How many of the user's probes the kernel refused.
+    refused: u64,
     /// SIGINT or SIGTERM came. Shared with the writer of the output.
     interrupted: Rc<Cell<bool>>,
 }
@@ -176,17 +182,34 @@ impl Session<'_> {
         };
         let attacher = Attacher::new(&tracepoint_id);
         let mut links = Vec::with_capacity(self.plan.probes.len());
+        let mut last_refusal = None;
         for probe in self.plan.probes.iter().filter(|probe| is_attached(&probe.attach)) {
-            let link = attacher.attach(self.program(probe)?, &probe.attach, &cookies(&probe.attach));
-            let failed = |error| Error::Attach { probe: probe.name.clone(), span: probe.span, error };
-            links.push(link.map_err(failed)?);
+            match attacher.attach(self.program(probe)?, &probe.attach, &cookies(&probe.attach)) {
+                Ok(link) => links.push(link),
+                Err(error) => {
+                    let error = Error::Attach { probe: probe.name.clone(), span: probe.span, error };
+                    match self.refused_probes {
+                        RefusedProbes::Fail => return Err(error),
+                        RefusedProbes::Warn => self.actor.diagnose(&format!("WARNING: {error}. Skipping.")),
+                        RefusedProbes::Ignore => {}
+                    }
+                    self.refused += u64::from(probe.stands_for);
+                    last_refusal = Some(error);
+                }
+            }
+        }
+        if let Some(error) = last_refusal
+            && links.is_empty()
+        {
+            return Err(error);
         }
         Ok(links)
     }
 
     /// Says how many of the user's probes are attached.
     fn tell_attached(&mut self, quiet: bool) {
-        let count: u64 = self.plan.probes.iter().map(|probe| u64::from(probe.stands_for)).sum();
+        let wanted: u64 = self.plan.probes.iter().map(|probe| u64::from(probe.stands_for)).sum();
+        let count = wanted.saturating_sub(self.refused);
         if !quiet {
             match self.actor.output.encoding() {
                 view::Encoding::Json => self.actor.output.attached_probes(count),

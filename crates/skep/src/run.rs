@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::fs::File;
 
 use anyhow::{Context, Result, bail};
-use bt::{Diagnostic, ast};
-use runtime::{Sink, Timings};
+use bt::{Diagnostic, MissingProbes, ast};
+use runtime::{RefusedProbes, Sink, Timings};
 use view::Encoding;
 
 use crate::compile::{self, Outcome, Script};
@@ -113,6 +113,11 @@ fn run(script: &Script, args: Args) -> Result<u8> {
         dry_run: args.dry_run,
         print_maps_on_exit: config.print_maps_on_exit,
         max_cat_bytes: config.max_cat_bytes as usize,
+        refused_probes: match config.missing_probes {
+            MissingProbes::Error => RefusedProbes::Fail,
+            MissingProbes::Warn => RefusedProbes::Warn,
+            MissingProbes::Ignore => RefusedProbes::Ignore,
+        },
         timings,
         ..runtime::Options::default()
     };
@@ -124,7 +129,7 @@ fn run(script: &Script, args: Args) -> Result<u8> {
             Ok(outcome.exit_code)
         }
         Err(error) => {
-            show_refusal(script, &args, &error);
+            show_refusal(script, &args, &host, &error);
             Ok(REFUSED)
         }
     }
@@ -132,12 +137,20 @@ fn run(script: &Script, args: Args) -> Result<u8> {
 
 /// Shows why the kernel did not do what the script asks, at the place in the
 /// script that it is about.
-fn show_refusal(script: &Script, args: &Args, error: &runtime::Error) {
+fn show_refusal(script: &Script, args: &Args, host: &LiveHost, error: &runtime::Error) {
     let mut diagnostic = match error.span() {
         Some(span) => Diagnostic::error(ast::Span { start: span.start, end: span.end }, error.to_string()),
         None => Diagnostic::global(error.to_string()),
     };
     diagnostic.hints.extend(error.hint().map(String::from));
+    // Functions are not looked up before: only now is the list of all worth its time.
+    let function = error.missing_probe().and_then(|probe| match probe.split_once(':')? {
+        ("kprobe" | "kretprobe", place) => place.split('+').next()?.rsplit(':').next(),
+        _ => None,
+    });
+    if let Some(near) = function.and_then(|function| bt::probes::suggest_function(host, function)) {
+        diagnostic.hints.push(format!("Did you mean {near}?"));
+    }
     if let Some(log) = error.log() {
         if args.verbose {
             say(&format!("{log}\n"));
