@@ -123,12 +123,34 @@ pub fn compile(
         return Ok(Outcome::Shown);
     }
     let target = ir::Options { isa: instruction_set(host), ..ir::Options::default() };
-    plan.object = timings.time("emit", || ir::generate(&module, &target))?;
+    plan.object = match timings.time("emit", || ir::generate(&module, &target)) {
+        Ok(object) => object,
+        Err(error) => {
+            show(script, &[impossible(&module, &plan, &error)], args);
+            return Ok(Outcome::Wrong);
+        }
+    };
     if args.emit == Some(Stage::Asm) {
         print(&object::listing(&plan.object));
         return Ok(Outcome::Shown);
     }
     Ok(Outcome::Plan(Box::new(plan), config))
+}
+
+/// Why a script that is right cannot become BPF code, at the probe that it is about.
+fn impossible(module: &ir::Module, plan: &Plan, error: &ir::Error) -> Diagnostic {
+    let mut programs = module.funcs.values().filter(|func| func.program.is_some());
+    let program = programs.position(|func| Some(func.name.as_str()) == error.function());
+    let probe = plan.probes.iter().find(|probe| Some(probe.program as usize) == program);
+    let message = match probe {
+        Some(probe) => error.to_string().replace(&format!("`{}`", error.function().unwrap_or_default()), &probe.name),
+        None => error.to_string(),
+    };
+    let diagnostic = match error.span().or(probe.map(|probe| probe.span)) {
+        Some(span) => Diagnostic::error(bt::ast::Span { start: span.start, end: span.end }, message),
+        None => Diagnostic::global(message),
+    };
+    diagnostic.with_hints(error.hint().map(String::from))
 }
 
 /// The newest version of the instruction set that this kernel is known to

@@ -72,6 +72,42 @@ pub enum Error {
     Allocation,
 }
 
+impl Error {
+    /// The function that it is about.
+    pub fn function(&self) -> Option<&str> {
+        match self {
+            Error::TooManyArguments { function }
+            | Error::Isa { function, .. }
+            | Error::FunctionTooLong { function }
+            | Error::FrameTooLarge { function, .. }
+            | Error::StackTooDeep { function, .. }
+            | Error::Recursion { function }
+            | Error::CallOfProgram { function }
+            | Error::SlotOffset { function, .. }
+            | Error::Registers { function, .. } => Some(function),
+            Error::Allocation => None,
+        }
+    }
+
+    /// The place in the source, where it is about one.
+    pub fn span(&self) -> Option<SourceSpan> {
+        match self {
+            Error::Isa { span, .. } | Error::SlotOffset { span, .. } => Some(*span),
+            _ => None,
+        }
+    }
+
+    /// What to change, where the source can help it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Error::FunctionTooLong { .. } => Some("do part of it in another probe at the same place"),
+            Error::FrameTooLarge { .. } => Some("use fewer or smaller strings at a time: config = { max_strlen = … }"),
+            Error::StackTooDeep { .. } => Some("use fewer variables at a time, or keep values in maps"),
+            _ => None,
+        }
+    }
+}
+
 /// Optimises a module and generates its code. As [`generate`], with the passes
 /// first if the options say so.
 pub fn compile(mut module: Module, options: &Options) -> Result<Object, Error> {

@@ -6,7 +6,7 @@ use super::alias::{Addresses, Base, Place, Touch};
 use crate::*;
 
 /// Bounds the size of a set; slots beyond it are not followed.
-const MAX_BYTES: u32 = 4096;
+const MAX_BYTES: u32 = 16 << 10;
 
 /// A set of bytes of slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
