@@ -105,6 +105,7 @@ struct Session<'a> {
     ring: Option<ir::Map>,
     stacks: Option<ir::Map>,
     scratch: Option<ir::Map>,
+    large_scratch: Option<ir::Map>,
     /// Constant strings and tables, by content.
     constants: HashMap<Vec<u8>, ir::Map>,
     pid_namespace: Option<(u64, u64)>,
@@ -126,6 +127,7 @@ impl<'a> Session<'a> {
             ring: None,
             stacks: None,
             scratch: None,
+            large_scratch: None,
             constants: HashMap::new(),
             pid_namespace: None,
             btf_curtask: None,
@@ -270,6 +272,24 @@ impl<'a> Session<'a> {
         (map, object.max_entries - 1)
     }
 
+    /// As [`Session::scratch_element`] for more bytes than an element of a per-CPU map may have:
+    /// an ordinary array in which a program has an element for each CPU. Gives the first one's index.
+    fn large_scratch_elements(&mut self, bytes: u32) -> (ir::Map, u32) {
+        let cpus = self.catalog.host.possible_cpus().max(1);
+        let map = *self.large_scratch.get_or_insert_with(|| {
+            self.module.maps.push(object::Map {
+                name: "large_memory".into(),
+                map_type: map_type::ARRAY,
+                key_size: 4,
+                ..object::Map::default()
+            })
+        });
+        let object = &mut self.module.maps[map];
+        object.value_size = object.value_size.max(bytes);
+        object.max_entries += cpus;
+        (map, object.max_entries - cpus)
+    }
+
     /// A read-only array of one element with these bytes.
     fn constant(&mut self, name: &str, bytes: Vec<u8>) -> ir::Map {
         if let Some(map) = self.constants.get(&bytes) {
@@ -406,6 +426,8 @@ struct Frame {
 
 /// Values above this size are kept off the stack.
 const STACK_BYTES: u32 = 128;
+/// Most bytes of an element of a per-CPU map (`PCPU_MIN_UNIT_SIZE` in `include/linux/percpu.h`).
+const PER_CPU_BYTES: u32 = 32 << 10;
 /// The stack of a BPF program.
 const STACK_LIMIT: u32 = 512;
 const FRAME_FLAG: i32 = 0;
@@ -446,8 +468,14 @@ impl Lowering<'_, '_, '_> {
     fn enter(&mut self, body: Block) {
         self.set_span(self.program.predicate.as_ref().map_or(Span::default(), |p| p.span));
         let Some(Scratch { base: Some(_), most, .. }) = self.scratch else { return self.b.jump(body, &[]) };
-        let (map, element) = self.session.scratch_element(most);
-        let element = self.b.iconst(i64::from(element));
+        let (map, element) = if most <= PER_CPU_BYTES {
+            let (map, element) = self.session.scratch_element(most);
+            (map, self.b.iconst(i64::from(element)))
+        } else {
+            let (map, first) = self.session.large_scratch_elements(most);
+            let cpu = self.builtin(hir::Builtin::Cpu, &Type::U32);
+            (map, self.b.binary_imm(ir::BinaryOp::Add, cpu, i64::from(first)))
+        };
         let key = self.index_key(element);
         let found = self.lookup(map, key);
         let there = self.b.compare_imm(ir::Cond::Ne, found, 0);
