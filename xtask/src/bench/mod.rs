@@ -94,6 +94,7 @@ pub fn run(args: &[String]) -> Result<bool> {
     if !options.inside && !has_mounts() {
         return run_with_mounts(args, &skep);
     }
+    println!("{}", machine());
     let peers = Peers::find(skep, &options.bpftrace)?;
     let all = options.what == "all";
     let mut done = false;
@@ -118,12 +119,18 @@ pub fn run(args: &[String]) -> Result<bool> {
     Ok(true)
 }
 
+/// What the figures were measured on, and how busy it was besides.
+fn machine() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("kernel {}, {} CPUs, load {load} at the start", kernel::kernel_release(), kernel::online_cpus().len())
+}
+
 /// Runs the bench from an optimised build of this program: the bare loader and the
 /// load are parts of it.
 fn run_optimised(args: &[String]) -> Result<bool> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["run", "--release", "--quiet", "--package", "xtask", "--", "bench"]).args(args);
-    // What the VM is given must be built by now too.
     Ok(command.current_dir(root()).status().context("starting cargo")?.success())
 }
 
