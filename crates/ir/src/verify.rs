@@ -433,6 +433,10 @@ impl<'a> Verifier<'a> {
             if cond == ptr {
                 return taken;
             }
+            // Decided before: where control never goes, nothing is null.
+            if let Some(n) = self.func.constant(cond) {
+                return (n != 0) != taken;
+            }
             let ValueDef::Result(inst) = self.func.values[cond].def else { return false };
             let InstData::Compare { cond: test, args: [a, b] } = self.func.insts[inst] else { return false };
             if self.func.constant(b) != Some(0) {

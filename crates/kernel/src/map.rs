@@ -20,6 +20,8 @@ pub const MMAPABLE: u32 = 1 << 10;
 /// 6.1, whose allocator serves any context; a burst of new keys can outrun its refill, and
 /// then an update fails with `ENOMEM`.
 pub const NO_PREALLOC: u32 = 1 << 0;
+/// Longest key of a hash map on old kernels, which take it for a thing of the stack.
+const MAX_OLD_KEY_BYTES: u32 = 512;
 
 /// A map of the kernel, ours as long as the descriptor is open.
 #[derive(Debug)]
@@ -463,6 +465,15 @@ fn create_error(model: &object::Map, errno: Errno) -> Error {
             format!(
                 "this kernel has no such map, or not with a key of {} bytes, a value of {} bytes and {} entries",
                 model.key_size, model.value_size, model.max_entries
+            ),
+        ),
+        // `htab_map_alloc_check` in kernel/bpf/hashtab.c, 5.10.
+        libc::E2BIG if model.key_size > MAX_OLD_KEY_BYTES => Error::system_hint(
+            asked,
+            errno,
+            format!(
+                "this kernel takes keys of at most {MAX_OLD_KEY_BYTES} bytes, this one has {}: use fewer or shorter parts, strings above all (config max_strlen)",
+                model.key_size
             ),
         ),
         libc::E2BIG | libc::ENOMEM => Error::system_hint(
