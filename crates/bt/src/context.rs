@@ -54,6 +54,8 @@ pub struct Context {
     pub iter_struct: Option<StructId>,
     /// The function's name, where it is known when compiling.
     pub function: Option<String>,
+    /// The kprobe is inside a function, where `bpf_get_func_ip` tells nothing (0).
+    pub inside_function: bool,
     /// The traced binary of a user probe.
     pub binary: Option<std::path::PathBuf>,
     /// The verifier knows the kernel's types here: pointers from the context can be
@@ -142,6 +144,7 @@ impl Context {
             syscall: false,
             iter_struct: None,
             function: None,
+            inside_function: false,
             binary: None,
             typed: false,
         }

@@ -105,7 +105,8 @@ impl Lowering<'_, '_, '_> {
     fn function_address(&mut self, ty: &Type) -> Value {
         let host = self.session.catalog.host;
         let returns = matches!(self.context.kind, ContextKind::Kretprobe | ContextKind::Uretprobe);
-        if host.has(Feature::Helper(helper::get_func_ip)) && (*ty == Type::KSym || returns) {
+        let at_entry = *ty == Type::KSym && !self.context.inside_function;
+        if (at_entry || returns) && host.has(Feature::Helper(helper::get_func_ip)) {
             let ctx = self.context_pointer();
             return self.helper(helper::get_func_ip, &[ctx]);
         }

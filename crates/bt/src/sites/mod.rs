@@ -231,7 +231,8 @@ impl<'a> Planner<'a, '_> {
             Some((_, function)) => format!("{section}/{function}"),
             None => section.to_owned(),
         };
-        let context = self.kprobe_context(ret, function);
+        let mut context = self.kprobe_context(ret, function);
+        context.inside_function = probes.iter().any(|p| !matches!(p.target, Target::Function { offset: 0, .. }));
         self.push_each(probes, context, program(section, prog_type::KPROBE, 0));
     }
 
@@ -259,7 +260,7 @@ impl<'a> Planner<'a, '_> {
         let ret = provider == Provider::Uretprobe;
         let named = named || self.uses("func");
         // One link for all places of a binary, where the kernel has it; for one place it is the cheapest, too.
-        let multi = self.catalog.host.has(Feature::UprobeMulti);
+        let multi = self.has_uprobe_multi();
         if named && !multi {
             return probes.iter().for_each(|p| self.uprobe(ret, std::slice::from_ref(p)));
         }
@@ -284,6 +285,13 @@ impl<'a> Planner<'a, '_> {
             let Some(attachment) = self.joint(&group, attach) else { continue };
             self.push(&group, context, kind, vec![Attachment { stands_for, ..attachment }], None);
         }
+    }
+
+    /// Whether user probes can share a link. Before Linux 6.10 such a link for one process saw only its
+    /// first thread (`uprobe_prog_run`, `kernel/trace/bpf_trace.c`).
+    fn has_uprobe_multi(&self) -> bool {
+        let host = self.catalog.host;
+        (self.options.pid.is_none() || host.kernel_version() >= (6, 10, 0)) && host.has(Feature::UprobeMulti)
     }
 
     fn uprobe(&mut self, ret: bool, probes: &[ResolvedProbe]) {
@@ -331,7 +339,7 @@ impl<'a> Planner<'a, '_> {
                 None => groups.push((key, vec![p.clone()])),
             }
         }
-        let multi = self.catalog.host.has(Feature::UprobeMulti);
+        let multi = self.has_uprobe_multi();
         for (_, group) in groups {
             let Some(Target::Usdt(site)) = group.first().map(|p| &p.target) else { continue };
             let args = usdt::parse_args(&site.args, Arch::native());
