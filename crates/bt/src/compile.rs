@@ -118,7 +118,7 @@ fn configure(script: &ast::Script, options: &mut Options) -> Vec<Diagnostic> {
             errors.push(Diagnostic::error(item.value.span, message));
             continue;
         };
-        if let Err(error) = options.config.set(&item.key.text.to_ascii_lowercase(), &value) {
+        if let Err(error) = options.config.set_from_script(&item.key.text.to_ascii_lowercase(), &value) {
             let span = item.key.span.to(item.value.span);
             errors.push(Diagnostic::error(span, error.to_string()));
         }

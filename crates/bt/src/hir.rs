@@ -107,6 +107,8 @@ pub enum StmtKind {
     While {
         cond: Expr,
         body: Block,
+        /// The kernel calls condition and body (`bpf_loop`): its verifier need not walk through all rounds.
+        called: bool,
     },
     Unroll {
         count: u32,
@@ -277,6 +279,11 @@ pub enum ExprKind {
     },
     KStack,
     UStack,
+    /// Number of frames of the stack here, at most `limit`.
+    StackLen {
+        user: bool,
+        limit: u32,
+    },
     USym(Box<Expr>),
     /// Address family if known; the address as an integer (IPv4) or a place of 4 or 16 bytes.
     Ntop {
@@ -363,6 +370,8 @@ pub enum Builtin {
     Numaid,
     Jiffies,
     Ncpus,
+    /// 1 if the registers of the context are those of user code (x86-64 only).
+    Usermode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ pub mod usdt;
 pub use compile::{Compiled, compile};
 pub use diagnostic::{Diagnostic, Severity, suggest};
 pub use host::*;
-pub use options::{Config, ConfigError, MissingProbes, Options};
+pub use options::{Config, ConfigError, MissingProbes, Options, Setting};
 pub use print::print_script;
 pub use syscalls::{syscall_name, syscall_number};
 pub use tracepoint_format::{FormatField, parse_format};

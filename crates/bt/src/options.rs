@@ -35,6 +35,8 @@ pub struct Config {
     pub log_size: u32,
     pub cpp_demangle: bool,
     pub lazy_symbolication: bool,
+    /// Names of the settings that the environment has made: those stay.
+    from_environment: Vec<String>,
 }
 
 /// What to do about a probe that does not exist.
@@ -45,11 +47,21 @@ pub enum MissingProbes {
     Ignore,
 }
 
+/// What `config().name` gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting<'a> {
+    Number(i64),
+    Bool(bool),
+    Text(&'a str),
+}
+
 /// Why a setting was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("{0}: not a known configuration option")]
     Unknown(String),
+    #[error("Invalid value for license. Found: {0}. Valid values: {valid}", valid = LICENSES.join(", "))]
+    License(String),
     #[error("Invalid value for {key}: {expected}, got '{value}'")]
     Value { key: String, value: String, expected: &'static str },
 }
@@ -71,6 +83,7 @@ impl Default for Config {
             log_size: 1_000_000,
             cpp_demangle: true,
             lazy_symbolication: false,
+            from_environment: Vec::new(),
         }
     }
 }
@@ -94,6 +107,10 @@ const IGNORED: &[&str] = &[
     "verify_llvm_ir",
 ];
 
+/// Licenses that the kernel lets use the helpers of tracing (`license_is_gpl_compatible` in `include/linux/license.h`).
+const LICENSES: &[&str] =
+    &["Dual MIT/GPL", "Dual BSD/GPL", "Dual MPL/GPL", "GPL and additional rights", "GPL v2", "GPL"];
+
 /// Longest string in bytes; more does not fit a map's key or a scratch element sensibly.
 const MAX_STRLEN: u32 = 1 << 16;
 
@@ -105,6 +122,36 @@ impl Config {
             room if room.is_multiple_of(8) => room + 1,
             room => room,
         }
+    }
+
+    /// A setting as the script's own value.
+    pub fn get(&self, key: &str) -> Option<Setting<'_>> {
+        use object::plan::StackMode;
+        Some(match key {
+            "max_strlen" => Setting::Number(self.max_strlen.into()),
+            "max_map_keys" => Setting::Number(self.max_map_keys.into()),
+            "max_probes" => Setting::Number(self.max_probes.into()),
+            "max_bpf_progs" => Setting::Number(self.max_bpf_progs.into()),
+            "max_cat_bytes" => Setting::Number(self.max_cat_bytes.into()),
+            "log_size" => Setting::Number(self.log_size.into()),
+            "print_maps_on_exit" => Setting::Bool(self.print_maps_on_exit),
+            "cpp_demangle" => Setting::Bool(self.cpp_demangle),
+            "lazy_symbolication" => Setting::Bool(self.lazy_symbolication),
+            "str_trunc_trailer" => Setting::Text(&self.str_trunc_trailer),
+            "license" => Setting::Text(&self.license),
+            "stack_mode" => Setting::Text(match self.stack_mode {
+                StackMode::Bpftrace => "bpftrace",
+                StackMode::Perf => "perf",
+                StackMode::Raw => "raw",
+                StackMode::BuildId => "build_id",
+            }),
+            "missing_probes" => Setting::Text(match self.missing_probes {
+                MissingProbes::Error => "error",
+                MissingProbes::Warn => "warn",
+                MissingProbes::Ignore => "ignore",
+            }),
+            _ => return None,
+        })
     }
 
     /// Sets one option by its name (old names are understood).
@@ -122,6 +169,7 @@ impl Config {
             "no_cpp_demangle" => self.cpp_demangle = !boolean(key, value)?,
             "lazy_symbolication" => self.lazy_symbolication = boolean(key, value)?,
             "str_trunc_trailer" => self.str_trunc_trailer = value.to_owned(),
+            "license" if !LICENSES.contains(&value) => return Err(ConfigError::License(value.to_owned())),
             "license" => self.license = value.to_owned(),
             "missing_probes" => {
                 self.missing_probes = match value {
@@ -146,13 +194,24 @@ impl Config {
         Ok(())
     }
 
+    /// Sets one option as a script asks, which the environment overrules. `bpftrace_max_strlen` is `max_strlen`.
+    pub fn set_from_script(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
+        let key = key.strip_prefix("bpftrace_").unwrap_or(key);
+        if self.from_environment.iter().any(|known| known == key) {
+            return self.clone().set(key, value);
+        }
+        self.set(key, value)
+    }
+
     /// Takes `BPFTRACE_MAX_STRLEN` and the like from the environment's pairs;
     /// names that are no settings are left alone.
     pub fn set_from_env<'e>(&mut self, pairs: impl Iterator<Item = (&'e str, &'e str)>) -> Result<(), ConfigError> {
         for (name, value) in pairs {
             let Some(key) = name.strip_prefix("BPFTRACE_") else { continue };
-            match self.set(&key.to_ascii_lowercase(), value) {
-                Err(ConfigError::Unknown(_)) | Ok(()) => {}
+            let key = key.to_ascii_lowercase();
+            match self.set(&key, value) {
+                Ok(()) => self.from_environment.push(key),
+                Err(ConfigError::Unknown(_)) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -59,6 +59,14 @@ impl Lowering<'_, '_, '_> {
             Builtin::Numaid => self.helper(helper::get_numa_node_id, &[]),
             Builtin::Jiffies => self.helper(helper::jiffies64, &[]),
             Builtin::Ncpus => self.b.iconst(i64::from(self.session.catalog.host.possible_cpus())),
+            Builtin::Usermode => {
+                let Some(offset) = Arch::native().register("cs") else { return self.b.iconst(0) };
+                let ctx = self.context_pointer();
+                let cs = self.b.load(MemType::U64, ctx, i32::from(offset));
+                // The privilege level: 3 is user mode.
+                let level = self.b.binary_imm(BinaryOp::And, cs, 3);
+                self.b.compare_imm(ir::Cond::Eq, level, 3)
+            }
             Builtin::Ctx => {
                 let ctx = self.context_pointer();
                 self.b.unary(UnaryOp::Addr, ctx)
@@ -191,6 +199,20 @@ impl Lowering<'_, '_, '_> {
         let collided = self.b.compare_imm(ir::Cond::Eq, id, EEXIST);
         self.when(collided, |l| l.count(Counter::LostStacks));
         id
+    }
+
+    /// Number of frames of the stack, at most `limit`.
+    pub(super) fn stack_len(&mut self, user: bool, limit: u32) -> Value {
+        let bytes = limit.max(1) * 8;
+        let ctx = self.context_pointer();
+        let buffer = self.memory(bytes);
+        let size = self.b.iconst(i64::from(bytes));
+        let flags = self.b.iconst(if user { F_USER_STACK } else { 0 });
+        let result = self.helper(helper::get_stack, &[ctx, buffer, size, flags]);
+        let failed = self.b.compare_imm(ir::Cond::Slt, result, 0);
+        let frames = self.b.binary_imm(BinaryOp::Lshr, result, 3);
+        let none = self.b.iconst(0);
+        self.b.select(failed, none, frames)
     }
 
     /// A register of the task's entry into the kernel, where the context's first slot

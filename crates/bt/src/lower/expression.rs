@@ -119,6 +119,7 @@ impl Lowering<'_, '_, '_> {
                 self.step(target, step, *prefix, &e.ty)
             }
             ExprKind::KStack => self.stack_id(false),
+            ExprKind::StackLen { user, limit } => self.stack_len(*user, *limit),
             ExprKind::Register { offset } => {
                 let ctx = self.context_pointer();
                 self.b.load(ir::MemType::U64, ctx, *offset as i32)

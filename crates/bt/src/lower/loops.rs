@@ -15,6 +15,9 @@ use crate::storage;
 /// A range of so many numbers is a plain loop: the verifier walks through it.
 const PLAIN_ITERATIONS: i64 = 64;
 
+/// More rounds than these `bpf_loop` refuses (`BPF_MAX_LOOPS` of `include/linux/bpf.h`).
+const MAX_ROUNDS: i64 = 8 << 20;
+
 impl Lowering<'_, '_, '_> {
     pub(super) fn while_loop(&mut self, cond: &Expr, body: &Block) {
         let head = self.b.create_block();
@@ -31,6 +34,55 @@ impl Lowering<'_, '_, '_> {
             self.b.jump(head, &[]);
         }
         self.b.switch_to(after);
+    }
+
+    /// `bpf_loop(most, round, frame, 0)`; a round ends the loop once the condition does not hold.
+    pub(super) fn while_called(&mut self, cond: &Expr, body: &Block, span: Span) {
+        let function = self.callback("round", span, &[IrType::I64, IrType::Ptr(Space::Stack)], body, |l, params| {
+            l.frame = Some(Frame { slot: None, pointer: Some(params[1]) });
+            let (go, stop) = (l.b.create_block(), l.b.create_block());
+            l.condition(cond, go, stop);
+            l.b.switch_to(stop);
+            let one = l.b.iconst(1);
+            l.b.ret(one);
+            l.b.switch_to(go);
+        });
+        self.forget_constants();
+        let rounds = self.b.iconst(MAX_ROUNDS);
+        let address = self.b.func_addr(function);
+        let frame = self.frame_pointer();
+        let flags = self.b.iconst(0);
+        self.helper(helper::r#loop, &[rounds, address, frame, flags]);
+        self.leave_if_flagged(body);
+    }
+
+    /// Adds 0 to the numbers that a loop's body shares with the program, in a way that makes them any
+    /// number to the verifier. Of a number that it knows it would follow every value through every round, and
+    /// give up (`find_prev_entry` and `widen_imprecise_scalars` in `kernel/bpf/verifier.c`: what decides a branch is
+    /// not widened).
+    fn forget_constants(&mut self) {
+        let shared: Vec<i32> = self
+            .variables
+            .iter()
+            .zip(&self.program.variables)
+            .filter_map(|(place, variable)| match place {
+                VarPlace::Frame { offset } if variable.ty.is_scalar() => Some(*offset),
+                _ => None,
+            })
+            .collect();
+        if shared.is_empty() {
+            return;
+        }
+        // The clock is far from 2^63: its sign is 0, and so is the product.
+        let now = self.helper(helper::ktime_get_ns, &[]);
+        let sign = self.b.binary_imm(BinaryOp::Lshr, now, 63);
+        let zero = self.b.binary(BinaryOp::Mul, sign, now);
+        for offset in shared {
+            let frame = self.frame_pointer();
+            let value = self.b.load(MemType::U64, frame, offset);
+            let value = self.b.binary(BinaryOp::Add, value, zero);
+            self.b.store(MemType::U64, frame, offset, value);
+        }
     }
 
     pub(super) fn unroll(&mut self, count: u32, body: &Block) {
@@ -59,6 +111,7 @@ impl Lowering<'_, '_, '_> {
             StmtKind::ForMap { .. } => true,
             StmtKind::ForRange { start, end, body, .. } => !self.is_plain(start, end) || self.has_callbacks(body),
             StmtKind::If { then, otherwise, .. } => self.has_callbacks(then) || self.has_callbacks(otherwise),
+            StmtKind::While { called: true, .. } => true,
             StmtKind::While { body, .. } | StmtKind::Unroll { body, .. } | StmtKind::Block(body) => {
                 self.has_callbacks(body)
             }
@@ -126,6 +179,7 @@ impl Lowering<'_, '_, '_> {
                 let index = l.b.binary(BinaryOp::Add, start, params[0]);
                 l.b.store(MemType::U64, params[1], offset, index);
             });
+            l.forget_constants();
             let address = l.b.func_addr(function);
             let frame = l.frame_pointer();
             let flags = l.b.iconst(0);
@@ -143,6 +197,7 @@ impl Lowering<'_, '_, '_> {
             l.elements.insert(var, Element { map, pointers: Some((params[1], params[2])) });
             l.share_element(var, map, params);
         });
+        self.forget_constants();
         let map = self.b.map_addr(self.ir_map(map));
         let address = self.b.func_addr(function);
         let frame = self.frame_pointer();

@@ -40,7 +40,8 @@ impl Lowering<'_, '_, '_> {
                 self.aggregate(*map, key.as_ref(), value.as_ref(), stmt.span);
             }
             StmtKind::If { cond, then, otherwise } => self.if_else(cond, then, otherwise),
-            StmtKind::While { cond, body } => self.while_loop(cond, body),
+            StmtKind::While { cond, body, called: true } => self.while_called(cond, body, stmt.span),
+            StmtKind::While { cond, body, called: false } => self.while_loop(cond, body),
             StmtKind::Unroll { count, body } => self.unroll(*count, body),
             StmtKind::ForRange { var, start, end, body } => self.for_range(*var, start, end, body, stmt.span),
             StmtKind::ForMap { var, map, body } => self.for_map(*var, *map, body, stmt.span),

@@ -19,7 +19,7 @@ const MAX_LIMIT: u32 = 1024;
 /// Builtins that a script can name, for suggestions.
 pub(super) const NAMES: &[&str] = &[
     "pid", "tid", "uid", "gid", "nsecs", "elapsed", "cpu", "comm", "curtask", "rand", "cgroup", "ctx", "args",
-    "retval", "func", "probe", "numaid", "username", "kstack", "ustack", "cpid", "jiffies", "ncpus", "ppid", "pcomm",
+    "retval", "func", "probe", "numaid", "username", "kstack", "ustack", "cpid", "jiffies", "ncpus", "usermode", "ppid", "pcomm",
     "arg0", "arg1", "arg2", "arg3", "arg4", "arg5",
 ];
 
@@ -67,6 +67,7 @@ impl Analyzer<'_> {
                 };
                 simple(Builtin::Curtask, ty)
             }
+            "usermode" => Some(self.usermode(span)),
             "ppid" => Some(self.parent("tgid", span).map(|tgid| Expr { ty: Type::U32, ..tgid })),
             "pcomm" => Some(self.parent("comm", span)),
             "cpid" => Some(match self.options.cpid {
@@ -192,6 +193,20 @@ impl Analyzer<'_> {
         };
         let task = ast::Expr { kind: ast::ExprKind::Ident("curtask".into()), span };
         self.expression(&field(field(task, "real_parent"), what))
+    }
+
+    /// Whether user code was running, by its registers.
+    fn usermode(&mut self, span: Span) -> Option<Expr> {
+        let context = self.probe.context;
+        if crate::arch::Arch::native().register("cs").is_none() {
+            return self.error(span, "'usermode' builtin is only supported on x86_64");
+        }
+        // What we run ourselves runs for us, in user space; probes of the kernel's code without registers do not.
+        Some(match (context.kind, context.registers) {
+            (_, true) => Expr { kind: ExprKind::Builtin(Builtin::Usermode), ty: Type::U8, span },
+            (ContextKind::Special, false) => Expr::int(1, Type::U8, span),
+            (_, false) => Expr::int(0, Type::U8, span),
+        })
     }
 
     /// `kstack`, `kstack(mode)`, `kstack(n)`, `kstack(mode, n)` and the same of `ustack`.

@@ -33,6 +33,7 @@ const FUNCTIONS: &[&str] = &[
     "uaddr",
     "ntop",
     "macaddr",
+    "pton",
     "cgroupid",
     "kstack",
     "ustack",
@@ -395,6 +396,7 @@ impl Analyzer<'_> {
             "uaddr" => self.uaddr(args, span),
             "ntop" => self.ntop(args, span),
             "macaddr" => self.macaddr(args, span),
+            "pton" => self.pton(args, span),
             "cgroupid" => {
                 self.arity("cgroupid", args, 1, 1, span)?;
                 let path = self.literal("cgroupid", &args[0], span)?;
@@ -449,7 +451,10 @@ impl Analyzer<'_> {
                         }
                         Some(Expr { kind: ExprKind::Len(map), ty: Type::I64, span })
                     }
-                    _ => self.error(span, "call to len() expects a map"),
+                    _ => {
+                        let of = self.expression(&args[0])?;
+                        self.stack_len(&of, span)
+                    }
                 }
             }
             "delete" => self.delete(args, span),
@@ -469,6 +474,22 @@ impl Analyzer<'_> {
                 None
             }
         }
+    }
+
+    /// `len(kstack)`, or of a variable that has the stack of this moment.
+    fn stack_len(&mut self, of: &Expr, span: Span) -> Option<Expr> {
+        let (user, limit) = match of.ty {
+            Type::KStack(stack) => (false, stack.limit),
+            Type::UStack(stack) => (true, stack.limit),
+            _ => {
+                let message = format!("call to len() expects a map or a stack ('{}' provided)", self.name_of(&of.ty));
+                return self.error(span, message);
+            }
+        };
+        if !matches!(of.kind, ExprKind::KStack | ExprKind::UStack | ExprKind::Var(_)) {
+            return self.error(span, "len() counts the frames of the stack here, not of one that is kept");
+        }
+        Some(Expr { kind: ExprKind::StackLen { user, limit }, ty: Type::I64, span })
     }
 
     fn host_error<T>(&mut self, span: Span, error: crate::HostError) -> Option<T> {
@@ -650,6 +671,21 @@ impl Analyzer<'_> {
             return self.error(span, message);
         }
         Some(Expr { kind: ExprKind::Macaddr(Box::new(e)), ty: Type::Mac, span })
+    }
+
+    /// The bytes of a literal address, in network order.
+    fn pton(&mut self, args: &[ast::Expr], span: Span) -> Option<Expr> {
+        self.arity("pton", args, 1, 1, span)?;
+        let text = self.literal("pton", &args[0], span)?;
+        let bytes = match text.parse() {
+            Ok(std::net::IpAddr::V4(address)) => address.octets().to_vec(),
+            Ok(std::net::IpAddr::V6(address)) => address.octets().to_vec(),
+            Err(_) => {
+                return self.error(span, format!("pton() expects the text of an IPv4 or IPv6 address, got '{text}'"));
+            }
+        };
+        let ty = Type::array(Type::U8, bytes.len() as u32);
+        Some(Expr { kind: ExprKind::Str(bytes.into()), ty, span })
     }
 
     fn register(&mut self, args: &[ast::Expr], span: Span) -> Option<Expr> {

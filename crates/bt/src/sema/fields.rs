@@ -5,6 +5,7 @@ use crate::Diagnostic;
 use crate::ast::{self, Span};
 use crate::catalog::Member;
 use crate::hir::{Expr, ExprKind};
+use crate::options::Setting;
 use crate::types::*;
 
 impl Analyzer<'_> {
@@ -13,6 +14,12 @@ impl Analyzer<'_> {
             && ident == "args"
         {
             return self.argument(name, of.span, span);
+        }
+        if let ast::ExprKind::Call { name: function, args } = &of.kind
+            && function.text == "config"
+            && args.is_empty()
+        {
+            return self.setting(name, span);
         }
         let of = self.expression(of)?;
         match &of.ty {
@@ -33,6 +40,16 @@ impl Analyzer<'_> {
             },
             Type::Void => Some(Expr { ty: Type::Void, span, ..of }),
             _ => self.no_fields(&of, name, span),
+        }
+    }
+
+    /// `config().name`.
+    fn setting(&mut self, name: &ast::Name, span: Span) -> Option<Expr> {
+        match self.options.config.get(&name.text) {
+            Some(Setting::Number(n)) => Some(Expr::int(n, Type::U64, span)),
+            Some(Setting::Bool(b)) => Some(Expr::int(i64::from(b), Type::Bool, span)),
+            Some(Setting::Text(text)) => Some(super::expressions::string(text.as_bytes(), span)),
+            None => self.error(name.span, format!("{}: not a known configuration option", name.text)),
         }
     }
 

@@ -109,6 +109,8 @@ struct ProbeState<'a> {
     loop_depth: u32,
     /// A variable has become one of the whole program in this round.
     renumbered: bool,
+    /// How often unrolled loops repeat this place.
+    unrolled: i64,
     /// Loops of any kind around this place: `break` is allowed.
     in_loop: u32,
 }
@@ -139,6 +141,7 @@ impl<'a> ProbeState<'a> {
             loop_depth: 0,
             renumbered: false,
             in_loop: 0,
+            unrolled: 1,
         }
     }
 }

@@ -9,6 +9,10 @@ use crate::types::*;
 
 /// Most repetitions of `unroll`.
 const MAX_UNROLL: i64 = 100;
+/// Most repetitions of a body that several `unroll`s stand around.
+const MAX_UNROLLED: i64 = 1024;
+/// A `while` loop up to a number no greater than this is a plain loop, which the verifier walks through.
+const SHORT_LOOP: u64 = 128;
 
 impl Analyzer<'_> {
     pub(super) fn block(&mut self, block: &ast::Block) -> Block {
@@ -63,18 +67,32 @@ impl Analyzer<'_> {
                 Some(StmtKind::If { cond: cond?, then, otherwise })
             }
             Ast::While { cond, body } => {
+                let called = !is_short(cond) && self.catalog.host.has(crate::Feature::Helper(helper::r#loop));
+                self.probe.loop_depth += u32::from(called);
                 let cond = self.expression(cond).and_then(|c| self.condition(c));
                 self.probe.in_loop += 1;
                 let body = self.block(body);
                 self.probe.in_loop -= 1;
-                Some(StmtKind::While { cond: cond?, body })
+                self.probe.loop_depth -= u32::from(called);
+                Some(StmtKind::While { cond: cond?, body, called })
             }
             Ast::For { var, over, body } => self.for_loop(var, over, body, span),
             Ast::Unroll { count, body } => {
                 let count = self.expression(count)?;
+                let outer = self.probe.unrolled;
+                self.probe.unrolled = outer.saturating_mul(count.constant().unwrap_or(1).max(1));
+                if self.probe.unrolled > MAX_UNROLLED {
+                    let message = format!(
+                        "these loops unroll to {} repetitions of the innermost body, more than {MAX_UNROLLED}",
+                        self.probe.unrolled
+                    );
+                    self.probe.unrolled = outer;
+                    return self.error_hint(span, message, "Use `for ($i : 0..N) { ... }`, which is not unrolled");
+                }
                 self.probe.in_loop += 1;
                 let body = self.block(body);
                 self.probe.in_loop -= 1;
+                self.probe.unrolled = outer;
                 match count.constant() {
                     None => self.error(span, "unroll: invalid value: must be a literal"),
                     Some(n) if n < 1 => self.error(span, "unroll minimum value is 1"),
@@ -411,6 +429,21 @@ impl Analyzer<'_> {
             }
         }
     }
+}
+
+/// Whether a `while` loop's condition compares with a small number.
+fn is_short(cond: &ast::Expr) -> bool {
+    let ast::ExprKind::Binary { op, args } = &cond.kind else { return false };
+    match op {
+        ast::BinaryOp::LogicalAnd => args.iter().any(is_short),
+        ast::BinaryOp::Lt | ast::BinaryOp::Le => is_short_bound(&args[1]),
+        ast::BinaryOp::Gt | ast::BinaryOp::Ge => is_short_bound(&args[0]),
+        _ => false,
+    }
+}
+
+fn is_short_bound(e: &ast::Expr) -> bool {
+    matches!(e.kind, ast::ExprKind::Int { value: ..=SHORT_LOOP, .. })
 }
 
 /// Whether an expression has no effect: as a statement it does nothing.
