@@ -112,7 +112,7 @@ impl<'a> Place<'a> {
         let last_start = text[..end].rfind('\n').map_or(0, |at| at + 1);
         let last_end = text[last_start..].find('\n').map_or(text.len(), |at| last_start + at);
         Place {
-            lines: text[line_start..last_end].split('\n').collect(),
+            lines: text[line_start..last_end].split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect(),
             first_line: text[..line_start].matches('\n').count() + 1,
             start_column: text[line_start..start].chars().count(),
             end_column: text[last_start..end].chars().count(),
@@ -254,6 +254,12 @@ mod tests {
     fn tabs_are_four_spaces() {
         let shown = Diagnostic::error(span(9, 12), "no").with_hint("do").render("a.bt", "BEGIN {\n\tfoo;\n}", false);
         assert_eq!(shown, "a.bt:2:2-5: ERROR: no\n    foo;\n    ~~~\nHINT: do\n");
+    }
+
+    #[test]
+    fn the_ends_of_lines_of_other_systems_are_not_shown() {
+        let shown = Diagnostic::error(span(9, 12), "no").render("a.bt", "BEGIN {\r\nfoo;\r\n}\r\n", false);
+        assert_eq!(shown, "a.bt:2:1-4: ERROR: no\nfoo;\n~~~\n");
     }
 
     #[test]

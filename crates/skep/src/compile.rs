@@ -1,5 +1,6 @@
 //! Script text → a plan with its compiled object, and what went wrong on the way.
 
+use std::fs::File;
 use std::io::{IsTerminal, Read};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -25,25 +26,36 @@ pub fn read_script(args: &Args) -> Result<Script> {
     let Some(file) = &args.file else {
         bail!("no script: give one with -e 'PROGRAM', or name a file (- for standard input)");
     };
-    let mut bytes = Vec::new();
-    let name = if file == "-" {
-        std::io::stdin().lock().read_to_end(&mut bytes).context("reading the script from standard input")?;
-        "stdin".to_string()
+    let (name, bytes) = if file == "-" {
+        ("stdin".to_string(), read_bounded(std::io::stdin().lock()).context("reading the script from standard input"))
     } else {
-        bytes = std::fs::read(file).map_err(|error| {
+        let bytes = File::open(file).and_then(read_bounded).map_err(|error| {
             anyhow!(
                 "failed to open file '{file}': {}",
                 error.to_string().split(" (os error").next().unwrap_or_default()
             )
-        })?;
-        file.clone()
+        });
+        (file.clone(), bytes)
     };
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Script { name, text }),
+    match String::from_utf8(bytes?) {
+        // Some editors put a mark of byte order first.
+        Ok(text) => Ok(Script { name, text: text.strip_prefix('\u{feff}').map(String::from).unwrap_or(text) }),
         Err(error) => {
             bail!("the script {name} is not UTF-8 text: byte {} is none", error.utf8_error().valid_up_to())
         }
     }
+}
+
+/// Longest script in bytes: what has more is no script, and may have no end (`/dev/zero`).
+const MAX_SCRIPT_BYTES: u64 = 16 << 20;
+
+fn read_bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MAX_SCRIPT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SCRIPT_BYTES {
+        return Err(std::io::Error::other("it is longer than 16 MiB, which no script is"));
+    }
+    Ok(bytes)
 }
 
 /// Shows diagnostics on standard error, as colourful as it can take.
