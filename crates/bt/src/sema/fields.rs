@@ -4,6 +4,7 @@ use super::Analyzer;
 use crate::Diagnostic;
 use crate::ast::{self, Span};
 use crate::catalog::Member;
+use crate::context::ContextKind;
 use crate::hir::{Expr, ExprKind};
 use crate::options::Setting;
 use crate::types::*;
@@ -85,6 +86,10 @@ impl Analyzer<'_> {
             let field = &context.fields[index];
             let (ty, kind) = (field.ty.clone(), ExprKind::Arg(index as u32));
             return Some(as_text(Expr { kind, ty, span }));
+        }
+        if context.kind == ContextKind::Tracepoint && name.text.starts_with("common_") {
+            let message = "BPF does not support accessing common tracepoint fields";
+            return self.error_hint(span, message, "pid, cpu and probe tell as much");
         }
         let message =
             format!("Struct/union of type '{}' does not contain a field named '{}'", context.args_name, name.text);

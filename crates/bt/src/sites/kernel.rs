@@ -116,9 +116,13 @@ impl Planner<'_, '_> {
             let type_name = format!("tracepoint:{category}:{name}_args");
             let record = tracepoint_format::record_type(&type_name, &fields, false, self.catalog);
             let mut context = Context::bare(ContextKind::Tracepoint);
+            // A program sees a pointer where the record starts with what all tracepoints have
+            // (`perf_trace_buf_alloc`, include/trace/perf.h).
+            let readable = |f: &&StructField| !f.name.starts_with("common_");
             context.fields = record
                 .fields
                 .iter()
+                .filter(readable)
                 .map(|f| ContextField {
                     name: f.name.clone(),
                     ty: match f.place {
