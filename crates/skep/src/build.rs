@@ -20,7 +20,7 @@ pub fn command(args: impl Iterator<Item = OsString>) -> Result<u8> {
         bail!("where to? -o FILE.o names the object; --emit ast|ir|ir-opt|asm shows a stage instead");
     }
     let script = compile::read_script(&args)?;
-    let host = LiveHost::new();
+    let host = LiveHost::for_objects();
     let mut timings = Timings::default();
     let options = compile::options(&args, None)?;
     let plan = match compile::compile(&script, &args, &host, &options, &mut timings)? {

@@ -18,6 +18,8 @@ use kernel::tracefs::Tracefs;
 pub struct LiveHost {
     /// Whose view of the file system names of binaries are meant in.
     pid: Option<u32>,
+    /// Objects are for other loaders too: nothing in them that theirs may not know.
+    for_objects: bool,
     types: OnceCell<Result<&'static Btf<'static>, HostError>>,
     modules: RefCell<HashMap<String, Result<&'static Btf<'static>, HostError>>>,
     tracefs: OnceCell<Result<Tracefs, HostError>>,
@@ -32,6 +34,11 @@ impl LiveHost {
     /// The machine as a process sees it: binaries are looked for in its mount namespace.
     pub fn of_process(pid: Option<u32>) -> LiveHost {
         LiveHost { pid, ..LiveHost::default() }
+    }
+
+    /// The machine for objects that any libbpf is to load.
+    pub fn for_objects() -> LiveHost {
+        LiveHost { for_objects: true, ..LiveHost::default() }
     }
 
     /// Probes that match a pattern, with what they are given if `with_arguments`.
@@ -165,6 +172,8 @@ impl Host for LiveHost {
             Feature::Kprobe => kernel::Feature::Kprobe,
             Feature::Fentry => kernel::Feature::Fentry,
             Feature::TpBtf => kernel::Feature::TpBtf,
+            // libbpf 1.3 was the first to know its sections.
+            Feature::UprobeMulti if self.for_objects => return false,
             Feature::UprobeMulti => kernel::Feature::UprobeMulti,
             Feature::Iter => kernel::Feature::Iter,
             Feature::Helper(helper) => kernel::Feature::Helper(helper),
