@@ -14,6 +14,10 @@ use crate::glob::Glob;
 const TRACEFS_MAGIC: u64 = 0x7472_6163;
 const DEBUGFS_MAGIC: u64 = 0x6462_6720;
 
+/// The formats of what the function tracer itself writes; nothing can attach to them
+/// (`TRACE_EVENT_FL_IGNORE_ENABLE`, kernel/trace/trace_export.c).
+const RECORDS: &str = "ftrace";
+
 /// An open tracefs.
 #[derive(Debug)]
 pub struct Tracefs {
@@ -96,7 +100,7 @@ impl Tracefs {
         names: &Glob<'_>,
         found: &mut Vec<(String, String)>,
     ) -> Result<(), Error> {
-        if !is_name(category) {
+        if !is_name(category) || category == RECORDS {
             return Ok(());
         }
         let events = self.directories(&format!("events/{category}"))?;
