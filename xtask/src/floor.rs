@@ -16,6 +16,9 @@ pub const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
 /// `TASK_COMM_LEN`.
 const COMM_BYTES: u32 = 16;
 
+/// `BPF_F_NO_PREALLOC`: filling a per-CPU map with empty entries takes milliseconds.
+const NO_PREALLOC: u32 = 1;
+
 /// `@[comm] = count()` on the raw tracepoint `sys_enter`, until SIGINT.
 pub fn run() -> Result<bool> {
     let signals = Signals::catch(&[libc::SIGINT])?;
@@ -25,6 +28,7 @@ pub fn run() -> Result<bool> {
         key_size: COMM_BYTES,
         value_size: 8,
         max_entries: 4096,
+        flags: NO_PREALLOC,
         ..Default::default()
     })?;
     let mut code = isa::assemble(include_str!("../bench/floor.s"))?;

@@ -41,6 +41,8 @@ struct Options {
     only: Option<String>,
     build: bool,
     vm: String,
+    /// What the bench adds for itself: debugfs and tracefs are mounted.
+    mounted: bool,
     /// This is the VM.
     inside: bool,
 }
@@ -55,6 +57,7 @@ impl Options {
             only: None,
             build: false,
             vm: "6.12".into(),
+            mounted: false,
             inside: false,
         };
         let mut args = args.iter();
@@ -67,6 +70,7 @@ impl Options {
                 "--only" => options.only = Some(value()?),
                 "--build" => options.build = true,
                 "--vm" => options.vm = value()?,
+                "--mounted" => options.mounted = true,
                 "--inside" => options.inside = true,
                 "--help" | "-h" => options.what = "help".into(),
                 what if !what.starts_with('-') => options.what = what.into(),
@@ -91,7 +95,7 @@ pub fn run(args: &[String]) -> Result<bool> {
         Some(skep) => skep.canonicalize().with_context(|| format!("no {}", skep.display()))?,
         None => crate::build_skep()?,
     };
-    if !options.inside && !has_mounts() {
+    if !options.mounted && !has_mounts() {
         return run_with_mounts(args, &skep);
     }
     println!("{}", machine());
@@ -145,7 +149,7 @@ fn run_with_mounts(args: &[String], skep: &std::path::Path) -> Result<bool> {
         { [ -d /sys/kernel/debug/tracing/events ] || mount -t tracefs tracefs /sys/kernel/debug/tracing; } && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", SCRIPT, "sh"]).arg(std::env::current_exe()?);
-    command.arg("bench").args(args).arg("--skep").arg(skep).arg("--inside");
+    command.arg("bench").args(args).arg("--skep").arg(skep).arg("--mounted");
     let status = command.stdin(Stdio::null()).status().context("starting unshare (util-linux)")?;
     Ok(status.success())
 }
