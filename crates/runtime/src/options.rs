@@ -35,8 +35,8 @@ pub struct Options {
     pub timings: Timings,
 }
 
-/// What becomes of a session when the kernel refuses to attach a probe. If it refuses all of them, the
-/// session fails in any case.
+/// What becomes of a session when the kernel refuses to attach a probe. If it refuses all of them, it is
+/// said in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedProbes {
     /// It fails.

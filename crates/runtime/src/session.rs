@@ -201,7 +201,7 @@ impl Session<'_> {
         if let Some(error) = last_refusal
             && links.is_empty()
         {
-            return Err(error);
+            self.actor.diagnose(&format!("WARNING: nothing is attached: {error}"));
         }
         Ok(links)
     }
