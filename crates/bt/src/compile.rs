@@ -78,6 +78,7 @@ pub fn compile(name: &str, text: &str, host: &dyn Host, options: &Options) -> Re
         maps: output.maps,
         ring: output.ring,
         stacks: output.stacks,
+        stack_overflow: output.stack_overflow,
         counters: output.counters,
         counter_meanings: output.counter_meanings,
         ..Plan::default()

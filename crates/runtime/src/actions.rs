@@ -29,6 +29,8 @@ pub struct Actor<'p> {
     pub warnings: bool,
     /// The code that `exit()` gave; then the session ends.
     pub exit: Option<i32>,
+    /// Records that come after an `exit()` are none of the script's any more: it only could not stop them.
+    pub ignores_rest: bool,
     /// Formatted text on its way to a shell, a file or a terminal.
     scratch: Vec<u8>,
 }
@@ -45,24 +47,28 @@ impl<'p> Actor<'p> {
         output: Output,
         diagnostics: Box<dyn Write>,
     ) -> Actor<'p> {
-        let stacks = plan.stacks.and_then(|index| maps.get(index.0 as usize));
+        let map = |index: Option<object::MapIndex>| index.and_then(|index| maps.get(index.0 as usize));
         Actor {
             plan,
             events,
             maps,
             counters,
-            names: LiveNames::new(stacks),
+            names: LiveNames::new(map(plan.stacks), map(plan.stack_overflow)),
             output,
             diagnostics,
             max_cat_bytes: usize::MAX,
             warnings: true,
             exit: None,
+            ignores_rest: false,
             scratch: Vec::new(),
         }
     }
 
     /// Carries out one record. False once nobody reads the output any more.
     pub fn handle(&mut self, record: &[u8]) -> bool {
+        if self.ignores_rest {
+            return true;
+        }
         let Some(prepared) = self.events.of(record) else { return true };
         let event = prepared.event;
         match &event.action {
@@ -120,6 +126,7 @@ impl<'p> Actor<'p> {
             Action::Exit => {
                 let code = prepared.fields(record).next().map_or(0, |field| u64_at(field.bytes, 0));
                 self.exit = Some(code as i32);
+                self.ignores_rest = true;
             }
         }
         !self.output.is_closed()

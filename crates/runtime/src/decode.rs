@@ -206,11 +206,12 @@ fn decode_struct_field(field: &Field, bytes: &[u8], names: &mut dyn Resolve) -> 
     let (first, count) = (u32::from(first).min(63), u32::from(count).clamp(1, 64));
     let shifted = unsigned(bytes, *size) >> first;
     let mask = if count == 64 { u64::MAX } else { (1 << count) - 1 };
-    let mut number = shifted & mask;
-    if *signed && number >> (count - 1) & 1 == 1 {
-        number |= !mask;
+    // As bpftrace has it: bit fields have no sign, whatever their type.
+    let number = (shifted & mask) as i64;
+    match &field.layout {
+        Layout::Int { .. } if *signed => Value::Int(number),
+        layout => decode_inside(layout, &number.to_ne_bytes(), names),
     }
-    decode_inside(&field.layout, &number.to_ne_bytes(), names)
 }
 
 fn integer(bytes: &[u8], size: u8, signed: bool) -> Value {

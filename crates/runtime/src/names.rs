@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kernel::{Map, clock};
-use object::plan::{Clock, Stack, StackMode};
+use object::plan::{Clock, OVERFLOWED_STACK, Stack, StackMode};
 use view::{Frame, StackStyle, StackTrace};
 
 use crate::decode::{Resolve, u64_at};
@@ -16,6 +16,7 @@ use crate::symbols::Symbols;
 /// Looks names up on the machine, each when it is first asked for.
 pub struct LiveNames<'a> {
     stacks: Option<&'a Map>,
+    stack_overflow: Option<&'a Map>,
     symbols: Symbols,
     users: Option<HashMap<u64, String>>,
     cgroups: HashMap<u64, String>,
@@ -24,10 +25,11 @@ pub struct LiveNames<'a> {
 }
 
 impl<'a> LiveNames<'a> {
-    /// `stacks`: the map that stack ids are of.
-    pub fn new(stacks: Option<&'a Map>) -> LiveNames<'a> {
+    /// `stacks` and `stack_overflow`: the maps that stack ids are of.
+    pub fn new(stacks: Option<&'a Map>, stack_overflow: Option<&'a Map>) -> LiveNames<'a> {
         LiveNames {
             stacks,
+            stack_overflow,
             symbols: Symbols::default(),
             users: None,
             cgroups: HashMap::new(),
@@ -36,8 +38,12 @@ impl<'a> LiveNames<'a> {
     }
 
     fn addresses(&self, id: i64, limit: u32) -> Vec<u64> {
-        let (Some(map), Ok(id)) = (self.stacks, u32::try_from(id)) else { return Vec::new() };
-        let Ok(Some(bytes)) = map.lookup(&id.to_ne_bytes()) else { return Vec::new() };
+        let found = match u32::try_from(id) {
+            Ok(id) => self.stacks.map(|map| map.lookup(&id.to_ne_bytes())),
+            Err(_) if id >= OVERFLOWED_STACK => self.stack_overflow.map(|map| map.lookup(&id.to_ne_bytes())),
+            Err(_) => None,
+        };
+        let Some(Ok(Some(bytes))) = found else { return Vec::new() };
         let addresses = bytes.chunks_exact(8).map(|chunk| u64_at(chunk, 0));
         addresses.take_while(|address| *address != 0).take(limit as usize).collect()
     }

@@ -335,6 +335,7 @@ impl Session<'_> {
     fn finish(&mut self, print_maps: bool) -> Result<(), Error> {
         self.drain(Instant::now() + LAST_DRAIN);
         let exit = self.actor.exit;
+        self.actor.ignores_rest = false;
         self.run_probes(|attach| *attach == Attach::End)?;
         self.drain(Instant::now() + LAST_DRAIN);
         // An `exit()` in END changes nothing.
@@ -396,7 +397,12 @@ fn caught_signals(plan: &Plan) -> Vec<i32> {
 /// Every index in the plan that would otherwise be an empty session without a word.
 fn check(plan: &Plan) -> Result<(), Error> {
     let maps = plan.object.maps.len();
-    let named = [("ring", plan.ring), ("stacks", plan.stacks), ("counters", plan.counters)];
+    let named = [
+        ("ring", plan.ring),
+        ("stacks", plan.stacks),
+        ("overflow of stacks", plan.stack_overflow),
+        ("counters", plan.counters),
+    ];
     for (what, index) in named {
         if index.is_some_and(|index| index.0 as usize >= maps) {
             return Err(Error::Plan(format!("there is no map for the {what}")));

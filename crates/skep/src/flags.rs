@@ -118,7 +118,7 @@ const FLAGS: &[Flag] = &[
             a.json = match text(v)?.as_str() {
                 "json" => true,
                 "text" => false,
-                other => bail!("Invalid output format \"{other}\": -f takes text or json"),
+                other => bail!("Invalid output format \"{other}\""),
             };
             Ok(())
         },

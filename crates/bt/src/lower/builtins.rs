@@ -13,11 +13,6 @@ use crate::hir::{Builtin, Clock};
 use crate::types::*;
 use crate::usdt::{Operand, UsdtArg};
 
-/// `BPF_F_USER_STACK` of `include/uapi/linux/bpf.h`.
-const F_USER_STACK: i64 = 1 << 8;
-/// `-EEXIST`: another stack has the same hash.
-const EEXIST: i64 = -17;
-
 impl Lowering<'_, '_, '_> {
     pub(super) fn builtin(&mut self, builtin: Builtin, ty: &Type) -> Value {
         match builtin {
@@ -187,32 +182,6 @@ impl Lowering<'_, '_, '_> {
             }
             Operand::Unsupported { .. } => self.b.iconst(0),
         }
-    }
-
-    /// The id of the current stack in the stack map; negative if there is none.
-    pub(super) fn stack_id(&mut self, user: bool) -> Value {
-        let ctx = self.context_pointer();
-        let stacks = self.session.stacks();
-        let map = self.b.map_addr(stacks);
-        let flags = self.b.iconst(if user { F_USER_STACK } else { 0 });
-        let id = self.helper(helper::get_stackid, &[ctx, map, flags]);
-        let collided = self.b.compare_imm(ir::Cond::Eq, id, EEXIST);
-        self.when(collided, |l| l.count(Counter::LostStacks));
-        id
-    }
-
-    /// Number of frames of the stack, at most `limit`.
-    pub(super) fn stack_len(&mut self, user: bool, limit: u32) -> Value {
-        let bytes = limit.max(1) * 8;
-        let ctx = self.context_pointer();
-        let buffer = self.memory(bytes);
-        let size = self.b.iconst(i64::from(bytes));
-        let flags = self.b.iconst(if user { F_USER_STACK } else { 0 });
-        let result = self.helper(helper::get_stack, &[ctx, buffer, size, flags]);
-        let failed = self.b.compare_imm(ir::Cond::Slt, result, 0);
-        let frames = self.b.binary_imm(BinaryOp::Lshr, result, 3);
-        let none = self.b.iconst(0);
-        self.b.select(failed, none, frames)
     }
 
     /// A register of the task's entry into the kernel, where the context's first slot

@@ -9,6 +9,7 @@ mod loops;
 mod map;
 mod memory;
 mod place;
+mod stack;
 mod statement;
 mod string;
 
@@ -34,9 +35,6 @@ const F_NO_PREALLOC: u32 = 1;
 const F_MMAPABLE: u32 = 1 << 10;
 const F_RDONLY_PROG: u32 = 1 << 7;
 
-/// Stacks that are kept apart; each takes 8 bytes a frame.
-const STACK_ENTRIES: u32 = 8192;
-const STACK_FRAMES: u32 = 127;
 /// Bytes of the ring buffer for each CPU, unless configured; the whole is a power of two.
 const RING_BYTES_PER_CPU: u64 = 256 << 10;
 const MIN_RING_BYTES: u64 = 1 << 20;
@@ -61,6 +59,7 @@ pub struct Output {
     pub maps: Vec<MapView>,
     pub ring: Option<MapIndex>,
     pub stacks: Option<MapIndex>,
+    pub stack_overflow: Option<MapIndex>,
     pub counters: Option<MapIndex>,
     pub counter_meanings: Vec<Counter>,
 }
@@ -103,7 +102,7 @@ struct Session<'a> {
     counters: Vec<Counter>,
     counters_map: Option<ir::Map>,
     ring: Option<ir::Map>,
-    stacks: Option<ir::Map>,
+    stacks: stack::Stacks,
     scratch: Option<ir::Map>,
     large_scratch: Option<ir::Map>,
     /// Constant strings and tables, by content.
@@ -125,7 +124,7 @@ impl<'a> Session<'a> {
             counters: Vec::new(),
             counters_map: None,
             ring: None,
-            stacks: None,
+            stacks: stack::Stacks::default(),
             scratch: None,
             large_scratch: None,
             constants: HashMap::new(),
@@ -169,11 +168,7 @@ impl<'a> Session<'a> {
                         (_, false) => map_type::HASH,
                     };
                 }
-                // From 6.1 on elements come from an allocator that is safe in every context; filling a
-                // map ahead costs milliseconds at start. Before, only preallocated maps are.
-                if matches!(object.map_type, map_type::HASH | map_type::PERCPU_HASH)
-                    && self.catalog.host.kernel_version() >= (6, 1, 0)
-                {
+                if matches!(object.map_type, map_type::HASH | map_type::PERCPU_HASH) && self.allocates_on_demand() {
                     object.flags |= F_NO_PREALLOC;
                 }
             }
@@ -185,6 +180,12 @@ impl<'a> Session<'a> {
             }
         }
         MapPlace { map: self.module.maps.push(object), flag }
+    }
+
+    /// Whether hash maps need not be filled ahead, which costs milliseconds at start: from 6.1 on elements come
+    /// from an allocator that is safe in every context (`kernel/bpf/memalloc.c`).
+    fn allocates_on_demand(&self) -> bool {
+        self.catalog.host.kernel_version() >= (6, 1, 0)
     }
 
     fn view(&self, map: &hir::Map, place: MapPlace) -> MapView {
@@ -238,19 +239,6 @@ impl<'a> Session<'a> {
                 name: "events".into(),
                 map_type: map_type::RINGBUF,
                 max_entries: bytes as u32,
-                ..object::Map::default()
-            })
-        })
-    }
-
-    fn stacks(&mut self) -> ir::Map {
-        *self.stacks.get_or_insert_with(|| {
-            self.module.maps.push(object::Map {
-                name: "stacks".into(),
-                map_type: map_type::STACK_TRACE,
-                key_size: 4,
-                value_size: STACK_FRAMES * 8,
-                max_entries: STACK_ENTRIES,
                 ..object::Map::default()
             })
         })
@@ -310,6 +298,7 @@ impl<'a> Session<'a> {
     }
 
     fn program(&mut self, input: Input<'_>) {
+        self.stacks.element = None;
         let mut function = Function { name: input.name, program: Some(input.kind), ..Function::default() };
         let mut builder = Builder::new(&mut function);
         let entry = builder.create_block();
@@ -348,7 +337,8 @@ impl<'a> Session<'a> {
         let index = |map: Option<ir::Map>| map.map(|m| MapIndex(m.as_u32()));
         Output {
             ring: index(self.ring),
-            stacks: index(self.stacks),
+            stacks: index(self.stacks.map),
+            stack_overflow: index(self.stacks.overflow_map),
             counters: index(self.counters_map),
             module: self.module,
             events: self.events,

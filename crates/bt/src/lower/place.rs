@@ -321,8 +321,8 @@ impl Lowering<'_, '_, '_> {
         let up = 64u32.saturating_sub(u32::from(shift) + u32::from(width));
         let down = 64u32.saturating_sub(u32::from(width));
         let raised = self.b.binary_imm(BinaryOp::Shl, whole, i64::from(up));
-        let op = if signed { BinaryOp::Ashr } else { BinaryOp::Lshr };
-        self.b.binary_imm(op, raised, i64::from(down))
+        // As bpftrace has it: bit fields have no sign, whatever their type.
+        self.b.binary_imm(BinaryOp::Lshr, raised, i64::from(down))
     }
 
     /// The address of a tracepoint's dynamic array.

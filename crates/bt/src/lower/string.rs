@@ -346,47 +346,91 @@ impl Lowering<'_, '_, '_> {
         result
     }
 
-    /// 1 if a literal occurs in a string.
+    /// 1 if a string occurs in another.
     pub(super) fn contains(&mut self, haystack: &Expr, needle: &Expr) -> Value {
-        let ExprKind::Str(needle) = &needle.kind else { return self.b.iconst(0) };
-        let needle = needle.clone();
-        let size = storage::size_of(&haystack.ty, self.session.catalog);
-        if needle.is_empty() {
+        let text = match &needle.kind {
+            ExprKind::Str(text) => Some(text.split(|&b| b == 0).next().unwrap_or_default().to_vec()),
+            _ => None,
+        };
+        if text.as_ref().is_some_and(Vec::is_empty) {
             return self.b.iconst(1);
         }
-        if needle.len() as u32 > size {
-            return self.b.iconst(0);
-        }
-        let base = self.scratch(size);
+        let size = storage::size_of(&haystack.ty, self.session.catalog);
+        let longest = text.as_ref().map_or_else(|| storage::size_of(&needle.ty, self.session.catalog), |t| t.len() as u32);
+        // Comparisons that start near the end run into the zeros after it.
+        let base = self.scratch(size + longest.next_multiple_of(8));
         self.write(haystack, &haystack.ty, base, 0);
+        self.zero(base, size as i32, longest.next_multiple_of(8));
+        let sought = match text {
+            Some(_) => None,
+            None => {
+                let to = self.scratch(longest);
+                self.write(needle, &needle.ty, to, 0);
+                Some(to)
+            }
+        };
         let head = self.b.create_block();
         let body = self.b.create_block();
         let next = self.b.create_block();
+        let found = self.b.create_block();
         let after = self.b.create_block();
         let at = self.b.block_param(head, IrType::I64);
         let result = self.b.block_param(after, IrType::I64);
         let zero = self.b.iconst(0);
         self.b.jump(head, &[zero]);
         self.b.switch_to(head);
-        let places = i64::from(size) - needle.len() as i64 + 1;
-        let more = self.b.compare_imm(Cond::Ult, at, places);
+        let more = self.b.compare_imm(Cond::Ult, at, i64::from(size));
         self.b.branch_args(more, body, &[], after, &[zero]);
         self.b.switch_to(body);
         let ptr = self.b.binary(BinaryOp::Add, base, at);
-        for (i, byte) in needle.iter().enumerate() {
-            let v = self.b.load(MemType::U8, ptr, i as i32);
-            let equal = self.b.compare_imm(Cond::Eq, v, i64::from(*byte));
-            let matched = self.b.create_block();
-            self.b.branch(equal, matched, next);
-            self.b.switch_to(matched);
+        match (text, sought) {
+            (Some(text), _) => self.branch_bytes(ptr, &text, found, next),
+            (None, Some(sought)) => self.branch_prefix(ptr, sought, longest, found, next),
+            (None, None) => self.b.jump(next, &[]),
         }
+        self.b.switch_to(found);
         let one = self.b.iconst(1);
         self.b.jump(after, &[one]);
         self.b.switch_to(next);
+        let first = self.b.load(MemType::U8, ptr, 0);
         let step = self.b.binary_imm(BinaryOp::Add, at, 1);
-        self.b.jump(head, &[step]);
+        self.b.branch_args(first, head, &[step], after, &[zero]);
         self.b.switch_to(after);
         result
+    }
+
+    /// Goes to `same` if these bytes stand there.
+    fn branch_bytes(&mut self, ptr: Value, text: &[u8], same: Block, different: Block) {
+        for (i, byte) in text.iter().enumerate() {
+            let v = self.b.load(MemType::U8, ptr, i as i32);
+            let equal = self.b.compare_imm(Cond::Eq, v, i64::from(*byte));
+            let matched = self.b.create_block();
+            self.b.branch(equal, matched, different);
+            self.b.switch_to(matched);
+        }
+        self.b.jump(same, &[]);
+    }
+
+    /// Goes to `same` if the string at `prefix`, in so many bytes, stands there without its NUL.
+    fn branch_prefix(&mut self, ptr: Value, prefix: Value, bytes: u32, same: Block, different: Block) {
+        let head = self.b.create_block();
+        let body = self.b.create_block();
+        let compare = self.b.create_block();
+        let i = self.b.block_param(head, IrType::I64);
+        let zero = self.b.iconst(0);
+        self.b.jump(head, &[zero]);
+        self.b.switch_to(head);
+        let more = self.b.compare_imm(Cond::Ult, i, i64::from(bytes));
+        self.b.branch(more, body, same);
+        self.b.switch_to(body);
+        let (left, right) = (self.b.binary(BinaryOp::Add, ptr, i), self.b.binary(BinaryOp::Add, prefix, i));
+        let wanted = self.b.load(MemType::U8, right, 0);
+        self.b.branch(wanted, compare, same);
+        self.b.switch_to(compare);
+        let there = self.b.load(MemType::U8, left, 0);
+        let equal = self.b.compare(Cond::Eq, there, wanted);
+        let step = self.b.binary_imm(BinaryOp::Add, i, 1);
+        self.b.branch_args(equal, head, &[step], different, &[]);
     }
 }
 

@@ -61,6 +61,8 @@ const FUNCTIONS: &[&str] = &[
     "warnf",
 ];
 
+/// Most comparisons of bytes that a search for a string that is no literal may take.
+const MAX_SEARCH: u32 = 1 << 15;
 /// Most buckets of an `lhist`.
 const MAX_LHIST_BUCKETS: i64 = 1000;
 /// Names of signals by number from 1 (x86-64 and aarch64).
@@ -414,6 +416,13 @@ impl Analyzer<'_> {
                 self.arity("strcontains", args, 2, 2, span)?;
                 let haystack = self.string_argument("strcontains", &args[0])?;
                 let needle = self.string_argument("strcontains", &args[1])?;
+                let sizes = (self.catalog.size_of(&haystack.ty), self.catalog.size_of(&needle.ty));
+                if let (false, (Some(a), Some(b))) = (matches!(needle.kind, ExprKind::Str(_)), sizes)
+                    && a.saturating_mul(b) > MAX_SEARCH
+                {
+                    let hint = "Look for a literal, or in shorter strings: str($x, 128)";
+                    return self.error_hint(span, "strcontains() would compare too much for the verifier", hint);
+                }
                 let kind = ExprKind::Contains { haystack: Box::new(haystack), needle: Box::new(needle) };
                 Some(Expr { kind, ty: Type::Bool, span })
             }
@@ -641,7 +650,7 @@ impl Analyzer<'_> {
         };
         let address = self.expression(address)?;
         let address = self.value(address)?;
-        let size = self.catalog.size_of(&address.ty);
+        let size = self.bytes_in_place(&address);
         let fits = match &address.ty {
             Type::Int(_) | Type::Void => true,
             Type::Pointer { .. } => family.is_some(),
@@ -663,7 +672,7 @@ impl Analyzer<'_> {
         self.arity("macaddr", args, 1, 1, span)?;
         let e = self.expression(&args[0])?;
         let fits = match &e.ty {
-            Type::Array { .. } | Type::Str { .. } => self.catalog.size_of(&e.ty) == Some(6),
+            Type::Array { .. } | Type::Str { .. } => self.bytes_in_place(&e) == Some(6),
             ty => ty.is_pointer() || ty.is_integral() || *ty == Type::Void,
         };
         if !fits || matches!(e.kind, ExprKind::Str(_)) {

@@ -96,14 +96,23 @@ impl Analyzer<'_> {
     fn measured_type(&mut self, of: &ast::TypeOrExpr) -> Option<Type> {
         let ast::TypeOrExpr::Expr(e) = of else { return self.type_or_expression(of) };
         let e = self.expression(e)?;
-        Some(match (&e.kind, e.ty) {
+        Some(self.type_in_place(&e))
+    }
+
+    fn type_in_place(&self, e: &Expr) -> Type {
+        match (&e.kind, &e.ty) {
             (ExprKind::Field { member, .. }, _) if member.place == FieldPlace::Direct => member.ty.clone(),
             (ExprKind::Arg(index), _) => self.probe.context.fields[*index as usize].ty.clone(),
             (ExprKind::ReadString { .. }, Type::Str { size }) => {
-                Type::Str { size: size.min(self.options.config.max_strlen) }
+                Type::Str { size: (*size).min(self.options.config.max_strlen) }
             }
-            (_, ty) => ty,
-        })
+            (_, ty) => ty.clone(),
+        }
+    }
+
+    /// Bytes of an object where it is.
+    pub(super) fn bytes_in_place(&self, e: &Expr) -> Option<u32> {
+        self.catalog.size_of(&self.type_in_place(e))
     }
 
     fn block_expression(&mut self, block: &ast::Block, span: Span) -> Option<Expr> {
