@@ -111,3 +111,17 @@ fn names_are_found_as_a_scan_of_all_types_finds_them() {
         assert_eq!(btf.find(name, kind).map(|ty| ty.id), Some(id), "{kind:?} {name}");
     }
 }
+
+#[test]
+fn raw_tracepoints_of_one_walk_are_those_found_by_name() {
+    let Some(bytes) = vmlinux() else { return };
+    let btf = Btf::parse(&bytes).expect("the kernel's BTF is sound");
+    let found = btf.raw_tracepoints_in_full(|name| name.starts_with("sched_"));
+    assert!(found.len() > 10);
+    for (name, tracepoint) in found {
+        let named = btf.raw_tracepoint(name).expect("it is there");
+        assert_eq!(named.typedef.id, tracepoint.typedef.id);
+        let names = |params: &[btf::Param<'_>]| params.iter().map(|p| p.name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&named.params), names(&tracepoint.params), "{name}");
+    }
+}

@@ -217,7 +217,7 @@ fn ask(bytes: &[u8]) {
     }
     for name in ["shape", "int", "x", "measure", ""] {
         let _ = (btf.find_all(name), btf.find_c(name), btf.find(name, Kind::Func), btf.raw_tracepoint(name));
-        let _ = btf.find_enumerator(name);
+        let _ = (btf.find_enumerator(name), btf.raw_tracepoints_in_full(|found| found != name).len());
     }
     if let Ok(split) = Btf::parse_split(SHAPES, &btf) {
         let _ = (split.find_all("shape"), split.types().count());

@@ -163,10 +163,14 @@ impl Lister<'_> {
         let (modules, names) = (Glob::new(module), Glob::new(name));
         let mut found = Vec::new();
         for (module, types) in self.all_types()?.into_iter().filter(|(module, _)| modules.matches(module)) {
-            for name in types.raw_tracepoints().filter(|name| names.matches(name)) {
-                let tracepoint = self.with_arguments.then(|| types.raw_tracepoint(name)).flatten();
-                let params = tracepoint.map(|tracepoint| tracepoint.params).unwrap_or_default();
-                let arguments = params.iter().map(|param| argument(types, param.ty, param.name)).collect();
+            if !self.with_arguments {
+                let named = types.raw_tracepoints().filter(|name| names.matches(name));
+                found.extend(named.map(|name| self.probe(&format!("{module}:{name}"), Vec::new())));
+                continue;
+            }
+            for (name, tracepoint) in types.raw_tracepoints_in_full(|name| names.matches(name)) {
+                let arguments =
+                    tracepoint.params.iter().map(|param| argument(types, param.ty, param.name)).collect();
                 found.push(self.probe(&format!("{module}:{name}"), arguments));
             }
         }
