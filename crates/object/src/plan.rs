@@ -15,7 +15,7 @@
 //! | `Buf` | `u32` length, then `size - 4` bytes of which the first `length` count |
 //! | `Array` | `len` times `elem`, without gaps |
 //! | `Tuple` | fields at their offsets; gaps are zero |
-//! | `KStack` | `i64`: stack id in the stack map; negative is `-errno`; 8 bytes |
+//! | `KStack` | `i64`: stack id, see below; negative is `-errno`; 8 bytes |
 //! | `UStack` | `i64` stack id, `u32` pid (thread group), `u32` zero; 16 bytes |
 //! | `USym` | `u64` address, `u32` pid, `u32` zero; 16 bytes |
 //! | `Inet` | `u64` address family (2 or 10), then 16 bytes of address; 24 bytes |
@@ -32,6 +32,13 @@
 //! | `Avg`, `Stats` | `u64` total, `u64` count |
 //! | `Hist`, `Lhist` | one `u64` counter; the bucket is in the map's key |
 //!
+//! # Stack ids
+//!
+//! A stack id below 2^32 is the `u32` key of a stack in [`Plan::stacks`], as `bpf_get_stackid` gave it. That map has
+//! one place for all stacks of the same hash; the others are in [`Plan::stack_overflow`]: ids with bit 62 set
+//! ([`OVERFLOWED_STACK`]) are its `u64` keys, the other 62 bits a hash of the frames. The values of both maps are
+//! instruction pointers of 8 bytes, innermost first, zeros after the last.
+//!
 //! # Keys of histogram maps
 //!
 //! A map whose value is `Hist` or `Lhist` has a `u64` bucket number after its user key
@@ -44,6 +51,9 @@
 //! `Lhist`: 0 is below min, then one each step, and last at or above max.
 
 use crate::{MapIndex, Object, SourceSpan};
+
+/// The bit of a stack's id that says that it is a key of [`Plan::stack_overflow`].
+pub const OVERFLOWED_STACK: i64 = 1 << 62;
 
 /// One compiled script: the object and what to do with it.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +69,8 @@ pub struct Plan {
     pub ring: Option<MapIndex>,
     /// The map of stack traces (`BPF_MAP_TYPE_STACK_TRACE`), if stacks are used.
     pub stacks: Option<MapIndex>,
+    /// The hash map of the stacks whose place in `stacks` is another's.
+    pub stack_overflow: Option<MapIndex>,
     /// A one-element, mmapable array of `u64` counters that programs add to.
     pub counters: Option<MapIndex>,
     /// What each counter (index: 8-byte slot in the value of `counters`) counts.
@@ -168,7 +180,8 @@ pub enum Counter {
     MapFull { map: MapIndex, helper: &'static str, span: SourceSpan },
     /// Strings cut at the maximum length.
     TruncatedStrings,
-    /// Stacks that could not be stored.
+    /// Stacks that could not be stored: the map of those that others' places are taken by is full, or they
+    /// could not be read a second time.
     LostStacks,
     /// No count: the boot clock when the session started, in nanoseconds, which the
     /// runtime writes before any program runs.
