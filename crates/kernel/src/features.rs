@@ -121,8 +121,8 @@ fn attempt(feature: Feature, find: FindType<'_>) -> Result<(), String> {
         Feature::RingBuffer => try_map(map_type::RINGBUF),
         Feature::MapType(map_type) => try_map(map_type),
         Feature::ProgType(prog_type) => load(prog_type, 0, &return_zero()).map(drop),
-        Feature::Kprobe => try_kprobe(),
-        Feature::Uprobe => pmu_type("uprobe").map(drop).map_err(|error| error.to_string()),
+        Feature::Kprobe => try_dynamic("kprobe"),
+        Feature::Uprobe => try_dynamic("uprobe"),
         Feature::KprobeMulti => try_multi(attach_type::TRACE_KPROBE_MULTI),
         Feature::KprobeSession => try_multi(attach_type::TRACE_KPROBE_SESSION),
         Feature::UprobeMulti => try_multi(attach_type::TRACE_UPROBE_MULTI),
@@ -273,8 +273,8 @@ fn try_map(number: u32) -> Result<(), String> {
 
 /// An event for a kprobe at no place: lockdown and missing kprobes are told before the
 /// kernel says EINVAL to that (`__register_trace_kprobe`, `kernel/trace/trace_kprobe.c`).
-fn try_kprobe() -> Result<(), String> {
-    let pmu = pmu_type("kprobe").map_err(|error| error.to_string())?;
+fn try_dynamic(kind: &str) -> Result<(), String> {
+    let pmu = pmu_type(kind).map_err(|error| error.to_string())?;
     let attr = uapi::PerfEvent { kind: pmu, ..Default::default() };
     match sys::perf_event_open(&attr, -1, 0) {
         Err(errno @ Errno(libc::EPERM | libc::EACCES | libc::EOPNOTSUPP | libc::ENOSYS)) => Err(errno.to_string()),

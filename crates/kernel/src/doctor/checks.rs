@@ -83,7 +83,7 @@ const PLACES: &[Check] = &[
     check(
         "kprobe, kretprobe",
         Feature::Kprobe,
-        "kprobe and kretprobe probes don't work: use tracepoint, rawtracepoint or fentry",
+        "kprobe and kretprobe probes don't work: use tracepoint or rawtracepoint, or fentry where that works",
     ),
     check(
         "kprobe.multi",
@@ -94,7 +94,7 @@ const PLACES: &[Check] = &[
     check(
         "fentry, fexit",
         Feature::Fentry,
-        "fentry and fexit probes don't work: use kprobe and kretprobe, or tracepoints",
+        "fentry and fexit probes don't work: use tracepoint or rawtracepoint, or kprobe where that works",
     ),
     check("uprobe, uretprobe, usdt", Feature::Uprobe, "user space can't be probed"),
     check("uprobe.multi", Feature::UprobeMulti, "a wildcard of uprobes attaches one by one"),
@@ -118,7 +118,7 @@ const PLACES: &[Check] = &[
     check(
         "LSM",
         Feature::Lsm,
-        "security hooks can't be traced: boot with bpf in lsm=, on a kernel with CONFIG_BPF_LSM",
+        "security hooks can't be traced: that takes CONFIG_BPF_LSM, bpf in lsm= at boot, and what fentry takes",
     ),
     check("sleepable programs", Feature::Sleepable, "memory of user space that is not resident reads as missing"),
 ];
@@ -260,8 +260,10 @@ const OPTIONS: &[(&str, &str)] = &[
 
 fn settings() -> Vec<Item> {
     let mut items = vec![user()];
+    let lsms = security::active_lsms();
     items.push(match security::lockdown() {
-        None => item("no lockdown", State::Yes, "not there, or not visible"),
+        None if lsms.is_some() => item("no lockdown", State::Yes, "this kernel has none"),
+        None => item("no lockdown", State::NotTried, "securityfs is not visible to this user"),
         Some(mode) if mode == "none" => item("no lockdown", State::Yes, mode),
         Some(mode) => Item {
             cost: Some(if mode == "confidentiality" {
@@ -272,7 +274,7 @@ fn settings() -> Vec<Item> {
             ..item("no lockdown", State::No, mode)
         },
     });
-    if let Some(modules) = security::active_lsms() {
+    if let Some(modules) = lsms {
         items.push(item("security modules", State::Yes, modules));
     }
     items.push(match sysctl("net/core/bpf_jit_enable").as_deref() {
@@ -281,7 +283,7 @@ fn settings() -> Vec<Item> {
             ..item("JIT", State::No, "net.core.bpf_jit_enable is 0")
         },
         Some(value) => item("JIT", State::Yes, format!("net.core.bpf_jit_enable is {value}")),
-        None => item("JIT", State::NotTried, "net.core.bpf_jit_enable is not there"),
+        None => item("JIT", State::NotTried, "net.core.bpf_jit_enable can't be read"),
     });
     items.push(match sysctl("net/core/bpf_jit_harden").as_deref() {
         Some("2") => Item {
@@ -289,7 +291,7 @@ fn settings() -> Vec<Item> {
             ..item("fast JIT for root", State::No, "net.core.bpf_jit_harden is 2")
         },
         Some(value) => item("fast JIT for root", State::Yes, format!("net.core.bpf_jit_harden is {value}")),
-        None => item("fast JIT for root", State::NotTried, "net.core.bpf_jit_harden is not there"),
+        None => item("fast JIT for root", State::NotTried, "net.core.bpf_jit_harden can't be read"),
     });
     for (name, path) in [
         ("kernel.unprivileged_bpf_disabled", "kernel/unprivileged_bpf_disabled"),
