@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use isa::uapi::{map_type, prog_type};
 use object::plan::{Action, Arg, Attach, Counter, Event, Layout, MapView, Plan, Probe, Sample, Stack, StackMode};
 use object::{Code, Map, MapIndex, Object, Program, Relocation, RelocationKind, Source, SourceSpan};
-use runtime::{Error, Options, Outcome, Sink};
+use runtime::{Error, Options, Outcome, RefusedProbes, Sink};
 use view::Encoding;
 
 /// A writer whose bytes the test keeps.
@@ -139,9 +139,9 @@ fn plan(programs: Vec<Program>, probes: Vec<(u32, Attach)>, events: Vec<Event>) 
         events,
         maps: vec![view("@by", COUNTS, Some(int())), view("@n", SCALAR, None)],
         ring: Some(MapIndex(RING as u32)),
-        stacks: None,
         counters: Some(MapIndex(COUNTERS as u32)),
         counter_meanings: vec![Counter::LostEvents],
+        ..Plan::default()
     }
 }
 
@@ -375,6 +375,28 @@ fn a_place_that_does_not_exist() {
     assert_eq!(output, "");
 }
 
+/// One that exists keeps the session alive beside one that does not; with none the user is told.
+fn places_that_do_not_exist_are_left_out_on_demand() {
+    let there = || (0, Attach::RawTracepoint { name: "sched_process_exec".to_string() });
+    let not_there = || (0, Attach::RawTracepoint { name: "no_such_tracepoint".to_string() });
+    let session = |probes, refused_probes| {
+        let plan = plan(vec![program("tick", RAW, END)], probes, vec![]);
+        let child = kernel::Child::start("true").unwrap();
+        let (outcome, _, diagnostics) = run(&plan, |options| {
+            options.child = Some(child);
+            options.refused_probes = refused_probes;
+        });
+        outcome.unwrap();
+        diagnostics
+    };
+    let warned = session(vec![there(), not_there()], RefusedProbes::Warn);
+    assert!(warned.starts_with("WARNING: probe0: attach to rawtracepoint:no_such_tracepoint"), "{warned}");
+    assert!(warned.ends_with("Attached 1 probe\n"), "{warned}");
+    assert_eq!(session(vec![there(), not_there()], RefusedProbes::Ignore), "Attached 1 probe\n");
+    let none = session(vec![not_there()], RefusedProbes::Ignore);
+    assert!(none.starts_with("WARNING: nothing is attached: probe0: "), "{none}");
+}
+
 /// The stacks of this very process, while it runs BEGIN.
 fn stacks_have_symbols() {
     const STACKS: u64 = 4;
@@ -442,6 +464,7 @@ fn main() -> ExitCode {
         ("a_closed_output_ends_the_session_quietly", a_closed_output_ends_the_session_quietly),
         ("a_refusal_names_the_place_and_the_reason", a_refusal_names_the_place_and_the_reason),
         ("a_place_that_does_not_exist", a_place_that_does_not_exist),
+        ("places_that_do_not_exist_are_left_out", places_that_do_not_exist_are_left_out_on_demand),
         ("stacks_have_symbols", stacks_have_symbols),
         ("damaged_plans_are_refused", damaged_plans_are_refused),
     ];
