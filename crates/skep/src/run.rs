@@ -151,7 +151,7 @@ fn show_refusal(script: &Script, args: &Args, host: &LiveHost, error: &runtime::
     if let Some(near) = function.and_then(|function| bt::probes::suggest_function(host, function)) {
         diagnostic.hints.push(format!("Did you mean {near}?"));
     }
-    if let Some(log) = error.log() {
+    if let Some(log) = error.log().filter(|log| !log.is_empty()) {
         if args.verbose {
             say(&format!("{log}\n"));
         } else {

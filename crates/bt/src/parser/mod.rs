@@ -239,10 +239,18 @@ impl<'a> Parser<'a> {
         Err(Failed)
     }
 
+    /// Fails at a limit of the parser's own, which is said once: it is met again on the way out.
+    fn too_much<T>(&mut self, message: &str) -> Parsed<T> {
+        if !self.diagnostics.iter().any(|known| known.message.ends_with(message)) {
+            self.error_here(message);
+        }
+        Err(Failed)
+    }
+
     /// Runs a rule one level deeper.
     fn nested<T>(&mut self, rule: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.nesting >= MAX_NESTING {
-            return self.fail("nested too deeply");
+            return self.too_much("nested too deeply");
         }
         self.nesting += 1;
         let result = rule(self);
@@ -253,7 +261,7 @@ impl<'a> Parser<'a> {
     /// The tree that is being made stands on trees of this height.
     fn grow(&mut self, below: u32) -> Parsed<()> {
         self.height = below + 1;
-        if self.height > MAX_HEIGHT { self.fail("expression too long: split it") } else { Ok(()) }
+        if self.height > MAX_HEIGHT { self.too_much("expression too long: split it") } else { Ok(()) }
     }
 
     fn checkpoint(&self) -> Checkpoint<'a> {

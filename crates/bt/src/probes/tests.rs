@@ -106,6 +106,7 @@ fn messages() {
         ("kr:f+1", "Offset not allowed"),
         ("k:0xffffffff81000000", "Probing by address requires --unsafe"),
         ("ur:libc:malloc+4", "uretprobes can not be attached to a function offset"),
+        ("u:libc:malloc+64", "Offset outside the function bounds ('malloc' size is 16)"),
         ("usdt:*:start", "usdt probes of all binaries need a process | say which with -p PID, or name the binary"),
     ] {
         assert_eq!(message(points), expected, "{points}");

@@ -58,6 +58,13 @@ impl Resolver<'_> {
         }
         let (pattern, offset) = self.symbol_and_offset(provider, text)?;
         let symbols = self.host.user_symbols(path, pattern).map_err(|error| self.host_error(error))?;
+        // A symbol that does not say its size may have any.
+        if let Some(short) = symbols.iter().find(|symbol| symbol.size > 0 && offset >= symbol.size)
+            && offset > 0
+        {
+            let (name, size) = (&short.name, short.size);
+            return Err(self.wrong(format!("Offset outside the function bounds ('{name}' size is {size})")));
+        }
         let mut sites: Vec<ResolvedProbe> = symbols
             .into_iter()
             .map(|symbol| {

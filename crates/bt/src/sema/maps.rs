@@ -229,7 +229,10 @@ impl Analyzer<'_> {
         for info in &self.maps {
             if info.value == Type::Void {
                 let message = format!("Undefined map: {}", info.name);
-                if !self.diagnostics.iter().any(|d| d.message == message) {
+                // Where a use of it is wrong in itself, that is what to mend.
+                let within = |span: Span| info.span.start <= span.start && span.end <= info.span.end;
+                let known = |d: &Diagnostic| d.message == message || d.is_error() && d.span.is_some_and(within);
+                if !self.diagnostics.iter().any(known) {
                     self.diagnostics.push(Diagnostic::error(info.span, message));
                 }
             }
