@@ -56,7 +56,14 @@ impl Analyzer<'_> {
 
     fn no_fields<T>(&mut self, of: &Expr, name: &ast::Name, span: Span) -> Option<T> {
         let message = format!("Can not access field '{}' on expression of type '{}'", name.text, self.name_of(&of.ty));
-        self.error(span, message)
+        let without = if of.ty == Type::U64 { self.without_types() } else { None };
+        self.diagnostics.push(Diagnostic::error(span, message).with_hints(without));
+        None
+    }
+
+    /// A hint where the kernel does not tell its types: then what has fields elsewhere is a number.
+    pub(super) fn without_types(&self) -> Option<String> {
+        self.catalog.host.btf().err().map(|error| format!("The kernel's types are not available: {error}"))
     }
 
     fn member(&mut self, of: Expr, id: StructId, name: &ast::Name, span: Span) -> Option<Expr> {
@@ -103,6 +110,14 @@ impl Analyzer<'_> {
         let context = self.probe.context;
         if !context.fields.is_empty() || !context.args_name.is_empty() {
             return Some(());
+        }
+        if context.kind == ContextKind::RawTracepoint {
+            let without = self.without_types().into_iter();
+            let untyped = "arg0, arg1 and so on are the arguments without their types".to_owned();
+            let message = "The arguments of this rawtracepoint have no names here";
+            let diagnostic = Diagnostic::error(span, message).with_hints(without).with_hint(untyped);
+            self.diagnostics.push(diagnostic);
+            return None;
         }
         let message = format!(
             "The args builtin can only be used with tracepoint, rawtracepoint, fentry/fexit, and uprobe probes ({} used here)",

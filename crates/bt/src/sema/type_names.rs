@@ -62,10 +62,9 @@ impl Analyzer<'_> {
 
     fn unknown_type<T>(&mut self, what: &str, name: &TypeName) -> Option<T> {
         let message = format!("Cannot resolve unknown type \"{what}\"");
-        match self.catalog.host.btf() {
-            Ok(_) => self.error(name.span, message),
-            Err(e) => self.error_hint(name.span, message, format!("The kernel's types are not available: {e}")),
-        }
+        let without = self.without_types();
+        self.diagnostics.push(crate::Diagnostic::error(name.span, message).with_hints(without));
+        None
     }
 
     pub(super) fn type_or_expression(&mut self, of: &TypeOrExpr) -> Option<Type> {

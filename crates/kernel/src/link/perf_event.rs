@@ -57,7 +57,7 @@ pub(crate) fn pmu_type(name: &str) -> Result<u32, Error> {
             reason: format!("this kernel has no {name}s (there is no {path})"),
             hint: Some(match name {
                 "kprobe" => {
-                    "it was built without CONFIG_KPROBE_EVENTS: use a tracepoint, rawtracepoint or fentry probe".into()
+                    "it was built without CONFIG_KPROBE_EVENTS: use a tracepoint or rawtracepoint probe, or fentry if it works here".into()
                 }
                 _ => "it was built without CONFIG_UPROBE_EVENTS, or /sys is not mounted".into(),
             }),
