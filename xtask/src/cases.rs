@@ -72,7 +72,7 @@ fn matrix_has(kernel: &str, need: &str) -> bool {
     match need {
         "kprobe" | "fentry" => true,
         "kprobe.multi" | "uprobe.multi" | "kprobe.session" => ["6.12", "7.2"].contains(&kernel),
-        "bpf_loop" | "cookies" | "for_each_map" | "module-btf" | "iter-task-vma" => kernel != "5.10",
+        "bpf_loop" | "cookies" | "percpu-lookup" | "for_each_map" | "module-btf" | "iter-task-vma" => kernel != "5.10",
         "no-kprobe" => false,
         _ => true,
     }

@@ -14,6 +14,7 @@ mod decode;
 mod detach;
 mod error;
 mod events;
+mod mappings;
 mod maps;
 mod names;
 mod options;

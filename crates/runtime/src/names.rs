@@ -37,6 +37,11 @@ impl<'a> LiveNames<'a> {
         }
     }
 
+    /// Takes down what a process has mapped, for when it is gone.
+    pub fn look_at_process(&mut self, pid: u32) {
+        self.symbols.look_at_process(pid);
+    }
+
     fn addresses(&self, id: i64, limit: u32) -> Vec<u64> {
         let found = match u32::try_from(id) {
             Ok(id) => self.stacks.map(|map| map.lookup(&id.to_ne_bytes())),

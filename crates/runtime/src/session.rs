@@ -16,6 +16,7 @@ use view::Output;
 use crate::actions::Actor;
 use crate::detach::Detaching;
 use crate::events::Events;
+use crate::mappings::{self, Schedule};
 use crate::maps::Selection;
 use crate::report::{self, Report};
 use crate::{Error, Options, RefusedProbes, Sink, Timings};
@@ -250,9 +251,19 @@ impl Session<'_> {
         // A watched process that is gone already.
         let mut ended = pid.is_some() && watched.is_none();
         let mut ready = Vec::new();
+        // Whose addresses are shown when it may be gone.
+        let followed = self.child.as_ref().map(Child::pid).or(pid).filter(|_| mappings::are_shown(self.plan));
+        let mut schedule = Schedule::new(Instant::now());
         while !ended && self.goes_on() {
             // Counters are looked at even if the script sends no events.
-            let timeout = self.actor.counters.map(|_| report::INTERVAL);
+            let mut timeout = self.actor.counters.map(|_| report::INTERVAL);
+            if let Some(process) = followed {
+                if schedule.is_due(Instant::now()) {
+                    self.actor.names.look_at_process(process);
+                }
+                let remaining = schedule.remaining(Instant::now());
+                timeout = Some(timeout.unwrap_or(remaining).min(remaining));
+            }
             poll.wait(timeout, &mut ready).map_err(failed)?;
             self.take_signals()?;
             let count = self.handle_batch();

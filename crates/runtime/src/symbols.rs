@@ -11,10 +11,12 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 
 use blazesym::Pid;
-use blazesym::symbolize::source::{Process, Source};
+use blazesym::symbolize::source::{Elf, Process, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use kernel::kallsyms;
 use view::Frame;
+
+use crate::mappings::Mappings;
 
 /// Symbols of the kernel and of processes, kept by address.
 #[derive(Default)]
@@ -22,6 +24,7 @@ pub struct Symbols {
     kernel: Option<KernelSymbols>,
     user: Option<Symbolizer>,
     user_frames: HashMap<(u32, u64), Frame>,
+    mappings: Mappings,
 }
 
 /// At most so many user frames are kept; then all are forgotten.
@@ -39,7 +42,13 @@ impl Symbols {
         }
     }
 
-    /// The frames of addresses in a process. If it is gone they have no symbols.
+    /// Takes down what a process has mapped, for when it is gone.
+    pub fn look_at_process(&mut self, pid: u32) {
+        self.mappings.look(pid);
+    }
+
+    /// The frames of addresses in a process. If it is gone they have symbols as far as it was seen what it had
+    /// mapped.
     pub fn user_frames(&mut self, pid: u32, addresses: &[u64]) -> Vec<Frame> {
         let unknown: Vec<u64> =
             addresses.iter().copied().filter(|a| !self.user_frames.contains_key(&(pid, *a))).collect();
@@ -52,9 +61,23 @@ impl Symbols {
                 .get_or_insert_with(|| Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).build());
             let source = Source::Process(Process::new(Pid::from(pid)));
             let found = symbolizer.symbolize(&source, Input::AbsAddr(&unknown));
+            if found.is_ok() && !self.mappings.know(pid) {
+                self.mappings.look(pid);
+            }
             for (i, &address) in unknown.iter().enumerate() {
                 let symbolized = found.as_ref().ok().and_then(|found| found.get(i));
-                self.user_frames.insert((pid, address), user_frame(address, symbolized));
+                let frame = match symbolized {
+                    Some(Symbolized::Sym(_)) => user_frame(address, symbolized),
+                    _ => self.mappings.find(pid, address).map_or_else(
+                        || user_frame(address, symbolized),
+                        |(file, offset)| {
+                            let source = Source::Elf(Elf::new(file));
+                            let found = symbolizer.symbolize_single(&source, Input::FileOffset(offset));
+                            user_frame(address, found.as_ref().ok())
+                        },
+                    ),
+                };
+                self.user_frames.insert((pid, address), frame);
             }
         }
         let unresolved = |address| user_frame(address, None);

@@ -263,14 +263,26 @@ impl Lowering<'_, '_, '_> {
 
     /// An aggregate's value over all CPUs, as an integer; 0 if there is none.
     pub(super) fn aggregate_get(&mut self, map: MapId, key: Option<&Expr>) -> Value {
-        let key = match key {
+        let key = self.aggregate_key(map, key);
+        self.total(map, key)
+    }
+
+    /// Writes the 16 bytes of a `stats()` over all CPUs: total and count; zeros if there is none.
+    pub(super) fn write_stats(&mut self, map: MapId, key: Option<&Expr>, dst: Value, offset: i32) {
+        let key = self.aggregate_key(map, key);
+        let Some((total, count)) = self.value_and_count(map, key) else { return self.zero(dst, offset, 16) };
+        self.b.store(MemType::U64, dst, offset, total);
+        self.b.store(MemType::U64, dst, offset + 8, count);
+    }
+
+    fn aggregate_key(&mut self, map: MapId, key: Option<&Expr>) -> Value {
+        match key {
             Some(key) => self.key(map, key, 0),
             None => {
                 let zero = self.b.iconst(0);
                 self.index_key(zero)
             }
-        };
-        self.total(map, key)
+        }
     }
 
     /// The value of a loop's element over all CPUs.
@@ -284,9 +296,22 @@ impl Lowering<'_, '_, '_> {
         }
     }
 
-    /// The value at a key, added up over the CPUs by a loop.
+    /// The value at a key as an integer.
     fn total(&mut self, map: MapId, key: Value) -> Value {
-        let Type::Aggregate(aggregate) = self.map_type(map) else { return self.b.iconst(0) };
+        let Some((value, count)) = self.value_and_count(map, key) else { return self.b.iconst(0) };
+        match self.map_type(map) {
+            Type::Aggregate(Aggregate::Avg { signed } | Aggregate::Stats { signed }) => {
+                let op = if signed { BinaryOp::Sdiv } else { BinaryOp::Udiv };
+                self.b.binary(op, value, count)
+            }
+            _ => value,
+        }
+    }
+
+    /// The value at a key (total, best), added up over the CPUs by a loop, and how many values it is of
+    /// (for the least and the greatest: whether there is one). `None`: not a map of aggregates.
+    fn value_and_count(&mut self, map: MapId, key: Value) -> Option<(Value, Value)> {
+        let Type::Aggregate(aggregate) = self.map_type(map) else { return None };
         let cpus = i64::from(self.session.catalog.host.possible_cpus().max(1));
         let head = self.b.create_block();
         let body = self.b.create_block();
@@ -349,13 +374,7 @@ impl Lowering<'_, '_, '_> {
         let following = self.b.binary_imm(BinaryOp::Add, cpu, 1);
         self.b.jump(head, &[following, new_value, new_count]);
         self.b.switch_to(done);
-        match aggregate {
-            Aggregate::Avg { signed } | Aggregate::Stats { signed } => {
-                let op = if signed { BinaryOp::Sdiv } else { BinaryOp::Udiv };
-                self.b.binary(op, value, count)
-            }
-            _ => value,
-        }
+        Some((value, count))
     }
 
     /// Sets a single value to zero on all CPUs.

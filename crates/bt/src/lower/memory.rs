@@ -76,6 +76,10 @@ impl Lowering<'_, '_, '_> {
                 }
                 _ => self.write_copy(e, dst, offset, size),
             },
+            Type::Aggregate(Aggregate::Stats { .. }) => match &e.kind {
+                ExprKind::MapGet { map, key } => self.write_stats(*map, key.as_deref(), dst, offset),
+                _ => self.zero(dst, offset, size),
+            },
             Type::Aggregate(_) | Type::Void => self.zero(dst, offset, size),
             _ => {
                 let v = self.scalar(e);

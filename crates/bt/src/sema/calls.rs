@@ -288,7 +288,9 @@ impl Analyzer<'_> {
         }
         let value = self.expression(&args[0])?;
         let value = self.value(value)?;
-        if let ty @ Type::Aggregate(_) = &value.ty {
+        if let (Type::Aggregate(Aggregate::Stats { .. }), ExprKind::MapGet { .. }) = (&value.ty, &value.kind) {
+            self.require_aggregate_reads(args[0].span)?;
+        } else if let ty @ Type::Aggregate(_) = &value.ty {
             let message =
                 format!("Map type {ty} cannot print the value of individual keys. You must print the whole map.");
             return self.error(span, message);
