@@ -69,6 +69,7 @@ pub fn compile(name: &str, text: &str, host: &dyn Host, options: &Options) -> Re
             name: site.name.clone(),
             kind: site.kind.clone(),
             dispatch: site.dispatch.clone(),
+            attachments: site.attachments.len(),
         })
         .collect();
     let output = lower::lower(&tree, inputs, &catalog, &options, source);

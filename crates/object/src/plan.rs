@@ -190,6 +190,8 @@ pub enum Counter {
     MapSet { map: MapIndex },
     /// Elements of arrays that are not in them (place).
     OutOfBounds { span: SourceSpan },
+    /// Divisions and remainders by zero (place), which give 1.
+    DivisionByZero { span: SourceSpan },
 }
 
 /// A script's map as the user sees it.

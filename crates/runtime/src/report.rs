@@ -68,6 +68,12 @@ impl Report {
                         excerpt(&plan.object, *span)
                     )
                 }
+                Counter::DivisionByZero { span } => format!(
+                    "{}WARNING: Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used \
+                     as the result{times}.{}",
+                    place(&plan.object, *span),
+                    excerpt(&plan.object, *span)
+                ),
                 Counter::OutOfBounds { span } => format!(
                     "{}WARNING: Array access out of bounds. This can lead to unexpected results{times}.{}",
                     place(&plan.object, *span),

@@ -2,6 +2,7 @@
 
 use ir::{BinaryOp, Block, Cond, Type as IrType, UnaryOp, Value};
 use isa::uapi::helper;
+use object::plan::Counter;
 
 use super::Lowering;
 use super::place::{Operand, Place, VarPlace};
@@ -61,7 +62,20 @@ impl Lowering<'_, '_, '_> {
             }
             ExprKind::Binary { op, args } => {
                 let (a, b) = (self.scalar(&args[0]), self.scalar(&args[1]));
-                self.b.binary(binary_op(*op, e.ty.is_signed()), a, b)
+                let how = binary_op(*op, e.ty.is_signed());
+                let divides = matches!(op, hir::BinaryOp::Div | hir::BinaryOp::Mod);
+                if !divides || args[1].constant().is_some_and(|n| n != 0) {
+                    return self.b.binary(how, a, b);
+                }
+                let span = self.source_span(e.span);
+                self.either(
+                    b,
+                    |l| l.b.binary(how, a, b),
+                    |l| {
+                        l.count(Counter::DivisionByZero { span });
+                        l.b.iconst(1)
+                    },
+                )
             }
             ExprKind::PointerAdd { pointer, index, stride, negate } => {
                 let pointer = self.scalar(pointer);

@@ -35,6 +35,10 @@ const F_NO_PREALLOC: u32 = 1;
 const F_MMAPABLE: u32 = 1 << 10;
 const F_RDONLY_PROG: u32 = 1 << 7;
 
+/// Up to so many attachments a script starts sooner with maps that are filled as elements come; attaching more takes
+/// longer than filling them.
+const FEW_ATTACHMENTS: usize = 8;
+
 /// Bytes of the ring buffer for each CPU, unless configured; the whole is a power of two.
 const RING_BYTES_PER_CPU: u64 = 256 << 10;
 const MIN_RING_BYTES: u64 = 1 << 20;
@@ -48,6 +52,8 @@ pub struct Input<'a> {
     pub name: String,
     pub kind: ir::ProgramKind,
     pub dispatch: Option<dispatch::Dispatch>,
+    /// To how many places it is attached, those of one link or dispatch counted once.
+    pub attachments: usize,
 }
 
 pub use dispatch::Dispatch;
@@ -74,7 +80,8 @@ pub fn lower(
 ) -> Output {
     let mut module = Module { license: options.config.license.clone(), ..Module::default() };
     module.sources.push(source);
-    let mut session = Session::new(script, catalog, options, module);
+    let attachments = inputs.iter().map(|input| input.attachments).sum();
+    let mut session = Session::new(script, catalog, options, module, attachments);
     for input in inputs {
         session.program(input);
     }
@@ -109,10 +116,18 @@ struct Session<'a> {
     constants: HashMap<Vec<u8>, ir::Map>,
     pid_namespace: Option<(u64, u64)>,
     btf_curtask: Option<bool>,
+    /// Of all programs.
+    attachments: usize,
 }
 
 impl<'a> Session<'a> {
-    fn new(script: &'a hir::Script, catalog: &'a Catalog<'a>, options: &'a Options, module: Module) -> Self {
+    fn new(
+        script: &'a hir::Script,
+        catalog: &'a Catalog<'a>,
+        options: &'a Options,
+        module: Module,
+        attachments: usize,
+    ) -> Self {
         let mut session = Session {
             script,
             catalog,
@@ -130,6 +145,7 @@ impl<'a> Session<'a> {
             constants: HashMap::new(),
             pid_namespace: None,
             btf_curtask: None,
+            attachments,
         };
         let mut order: Vec<u32> = (0..script.maps.len() as u32).collect();
         order.sort_by(|a, b| script.maps[*a as usize].name.cmp(&script.maps[*b as usize].name));
@@ -183,9 +199,10 @@ impl<'a> Session<'a> {
     }
 
     /// Whether hash maps need not be filled ahead, which costs milliseconds at start: from 6.1 on elements come
-    /// from an allocator that is safe in every context (`kernel/bpf/memalloc.c`).
+    /// from an allocator that is safe in every context (`kernel/bpf/memalloc.c`). It has a handful at hand and gets
+    /// more once interrupts are on: many probes that fire in a row, as a scheduler's do, would run it dry.
     fn allocates_on_demand(&self) -> bool {
-        self.catalog.host.kernel_version() >= (6, 1, 0)
+        self.attachments <= FEW_ATTACHMENTS && self.catalog.host.kernel_version() >= (6, 1, 0)
     }
 
     fn view(&self, map: &hir::Map, place: MapPlace) -> MapView {
