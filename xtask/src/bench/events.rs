@@ -50,14 +50,15 @@ pub fn run(peers: &Peers, rounds: usize) -> Result<()> {
             }
         }
     }
-    let mut table = Table::new(&["program", "delivered", "reported lost", "unaccounted", "delivered/s", "skep to it"]);
+    let mut table =
+        Table::new(&["program", "delivered", "reported lost", "unaccounted, at most", "delivered/s", "skep to it"]);
     for (at, name) in names.iter().enumerate() {
         let whole = |samples: &Samples| samples.median().map_or("–".into(), |value| format!("{value:.0}"));
         table.row(vec![
             (*name).into(),
             whole(&delivered[at]),
             whole(&lost[at]),
-            whole(&missing[at]),
+            missing[at].most().map_or("–".into(), |value| format!("{value:.0}")),
             number(rate[at].median()),
             ratio(rate[0].median(), rate[at].median()),
         ]);

@@ -29,6 +29,10 @@ impl Samples {
         }
     }
 
+    pub fn most(&self) -> Option<f64> {
+        self.0.iter().copied().max_by(f64::total_cmp)
+    }
+
     pub fn least(&self) -> Option<f64> {
         self.0.iter().copied().min_by(f64::total_cmp)
     }
