@@ -83,8 +83,8 @@ fn lacks(case: &Case, kernel: Option<&str>) -> Option<String> {
     for need in &case.needs {
         let there = if let Some(program) = need.strip_prefix("program:") {
             setup::on_path(program)
-        } else if need == "host" {
-            kernel.is_none()
+        } else if need == "host" || need == "matrix" {
+            kernel.is_none() == (need == "host")
         } else if let Some(kernel) = kernel {
             matrix_has(kernel, need)
         } else {
