@@ -3,6 +3,7 @@
 //! ```text
 //! test counts by comm                  starts a case; its name
 //! needs kprobe                         what the kernel must have, else it is skipped
+//!                                      (`program:NAME`: a program; `host`, `matrix`: only outside, only inside of the VMs)
 //! run run -q SCRIPT                    arguments for skep; SCRIPT is the script's file
 //! shell SKEP list | head -1            instead of run: a shell command; SKEP is the binary
 //! script                               the script, indented
