@@ -134,19 +134,23 @@ impl Lowering<'_, '_, '_> {
         }
         let first = self.scalar(start);
         let last = self.scalar(end);
-        let (ptr, offset) = self.variable_memory(var);
-        self.b.store(MemType::U64, ptr, offset, first);
+        // The body may change its variable, and goes around as often all the same.
+        let counter = self.b.create_slot(8, 8);
+        let ptr = self.b.slot_addr(counter, 0);
+        self.b.store(MemType::U64, ptr, 0, first);
         let head = self.b.create_block();
         let inside = self.b.create_block();
         let next = self.b.create_block();
         let after = self.b.create_block();
         self.b.jump(head, &[]);
         self.b.switch_to(head);
-        let (ptr, offset) = self.variable_memory(var);
-        let i = self.b.load(MemType::U64, ptr, offset);
+        let ptr = self.b.slot_addr(counter, 0);
+        let i = self.b.load(MemType::U64, ptr, 0);
         let more = self.b.compare(Cond::Slt, i, last);
         self.b.branch(more, inside, after);
         self.b.switch_to(inside);
+        let (ptr, offset) = self.variable_memory(var);
+        self.b.store(MemType::U64, ptr, offset, i);
         self.loops.push(LoopTarget::Blocks { after, next });
         self.statements(body);
         self.loops.pop();
@@ -154,10 +158,10 @@ impl Lowering<'_, '_, '_> {
             self.b.jump(next, &[]);
         }
         self.b.switch_to(next);
-        let (ptr, offset) = self.variable_memory(var);
-        let i = self.b.load(MemType::U64, ptr, offset);
+        let ptr = self.b.slot_addr(counter, 0);
+        let i = self.b.load(MemType::U64, ptr, 0);
         let i = self.b.binary_imm(BinaryOp::Add, i, 1);
-        self.b.store(MemType::U64, ptr, offset, i);
+        self.b.store(MemType::U64, ptr, 0, i);
         self.b.jump(head, &[]);
         self.b.switch_to(after);
     }

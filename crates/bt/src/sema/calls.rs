@@ -523,6 +523,7 @@ impl Analyzer<'_> {
             None => (None, most),
             Some(len) => {
                 let len = self.integer_argument("str", len, span)?;
+                self.not_negative("str", &len, span)?;
                 match len.constant().map(u32::try_from) {
                     // The length counts the NUL.
                     Some(Ok(n)) if n <= longest => (None, n.max(1)),
@@ -572,6 +573,15 @@ impl Analyzer<'_> {
         }
     }
 
+    fn not_negative(&mut self, name: &str, len: &Expr, span: Span) -> Option<()> {
+        match len.constant() {
+            Some(n) if n < 0 && len.ty.is_signed() => {
+                self.error(span, format!("{name}() cannot use negative length ({n})"))
+            }
+            _ => Some(()),
+        }
+    }
+
     fn buf(&mut self, args: &[ast::Expr], span: Span) -> Option<Expr> {
         if args.is_empty() || args.len() > 2 {
             return self.arity("buf", args, 1, 2, span).and(None);
@@ -591,6 +601,7 @@ impl Analyzer<'_> {
         let (len, size) = match (args.get(1), whole) {
             (Some(len), whole) => {
                 let len = self.integer_argument("buf", len, span)?;
+                self.not_negative("buf", &len, span)?;
                 let most = whole.map_or(most, |w| w.min(most));
                 let size = match len.constant() {
                     Some(n) => u32::try_from(n.max(0)).unwrap_or(u32::MAX).min(most),

@@ -178,7 +178,11 @@ impl Analyzer<'_> {
                 Some(n) => self.tuple_field(of, n, span),
                 None => self.error(span, "The index of a tuple must be a literal"),
             },
-            Type::Str { .. } => {
+            Type::Str { size } => {
+                if let Some(n) = index.constant().filter(|n| !(0..i64::from(*size)).contains(n)) {
+                    let message = format!("the index {n} is out of bounds for array of size {size}");
+                    return self.error(span, message);
+                }
                 let kind = ExprKind::Index { of: Box::new(of), index: Box::new(index), stride: 1 };
                 Some(Expr { kind, ty: Type::I8, span })
             }

@@ -32,6 +32,13 @@ impl Analyzer<'_> {
                     return self.error(span, message);
                 }
                 let op = if op == ast::UnaryOp::Neg { UnaryOp::Neg } else { UnaryOp::Complement };
+                if let (UnaryOp::Neg, ast::ExprKind::Int { .. }, ExprKind::Int(n)) = (op, &arg.kind, &of.kind)
+                    && of.ty == Type::U64
+                    && *n > i64::MIN
+                    && *n < 0
+                {
+                    return self.error(span, "negative value will underflow");
+                }
                 if let (ExprKind::Int(n), Type::Int(int @ IntType { bytes: 1 | 2 | 4, signed: false })) =
                     (&of.kind, &of.ty)
                 {
