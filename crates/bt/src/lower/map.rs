@@ -154,13 +154,14 @@ impl Lowering<'_, '_, '_> {
         let address = self.b.map_addr(ir_map);
         let flags = self.b.iconst(0);
         let result = self.helper(helper::map_update_elem, &[address, key, value, flags]);
-        let failed = self.b.compare_imm(Cond::Slt, result, 0);
         let counter = Counter::MapFull {
             map: MapIndex(ir_map.as_u32()),
             helper: "map_update_elem",
             span: self.source_span(span),
         };
-        self.when(failed, |l| l.count(counter));
+        // An error is -E2BIG in 32 bits before 6.4: calls of maps' operations are made straight to
+        // functions that returned `int` then.
+        self.when(result, |l| l.count(counter));
     }
 
     /// 1 if there was such an element.
@@ -174,7 +175,8 @@ impl Lowering<'_, '_, '_> {
         let key = self.key(map, key, 0);
         let address = self.b.map_addr(self.ir_map(map));
         let result = self.helper(helper::map_delete_elem, &[address, key]);
-        self.report_failure(result, "map_delete_elem");
+        let signed = self.b.unary(ir::UnaryOp::Sext32, result);
+        self.report_failure(signed, "map_delete_elem");
         self.b.compare_imm(Cond::Eq, result, 0)
     }
 
