@@ -6,7 +6,8 @@
 //!    is computed there;
 //! 3. what nothing reads goes;
 //! 4. copies that only one side of a conditional jump needs are made there, so
-//!    that leaving early (a predicate that fails) is cheap.
+//!    that leaving early (a predicate that fails) is cheap;
+//! 5. copies of what a register holds already go.
 
 use isa::{AluOp, AtomicOp, Insn, Reg, class, mode};
 
@@ -111,7 +112,22 @@ impl Draft {
         }
         let kept = self.compact(&dead);
         let moved = self.sink_copies();
-        moved.into_iter().map(|at| kept[at]).collect()
+        let left = self.drop_copies_back();
+        left.into_iter().map(|at| kept[moved[at]]).collect()
+    }
+
+    /// Drops copies of what their register holds already, such as one back after
+    /// a copy that was moved to stand before it, and gives for each slot which one it was before.
+    fn drop_copies_back(&mut self) -> Vec<usize> {
+        let mut stretches = self.stretches();
+        self.propagate_copies(&stretches);
+        let effects = self.effects();
+        live(&mut stretches, &effects);
+        let mut dead = vec![false; self.insns.len()];
+        for s in &stretches {
+            self.bury(s, &effects, &mut dead);
+        }
+        self.compact(&dead)
     }
 
     fn effects(&self) -> Vec<Effect> {
@@ -339,6 +355,7 @@ impl Draft {
         }
         // Targets are where stretches start, whatever stands there now.
         self.jumps.iter_mut().for_each(|(at, _)| *at = places[*at]);
+        self.calls.iter_mut().for_each(|(at, _)| *at = places[*at]);
         origins
     }
 
