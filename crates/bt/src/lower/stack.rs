@@ -1,6 +1,6 @@
 //! Stacks: their ids and their lengths.
 
-use ir::{BinaryOp, Block, Builder, Cond, Func, Function, MemType, Space, Type as IrType, Value};
+use ir::{BinaryOp, Block, Builder, Cond, Func, Function, MemType, Space, Type as IrType, UnaryOp, Value};
 use isa::uapi::{helper, map_type};
 use object::plan::{Counter, OVERFLOWED_STACK};
 
@@ -144,6 +144,8 @@ impl Session<'_> {
         let new = b.compare_imm(Cond::Eq, stored, 0);
         b.branch_args(new, done, &[id], check, &[]);
         b.switch_to(check);
+        // An `int` before Linux 6.4, whose upper half is not its sign.
+        let stored = b.unary(UnaryOp::Sext32, stored);
         let raced = b.compare_imm(Cond::Eq, stored, EEXIST);
         b.branch_args(raced, done, &[id], lost, &[]);
 
