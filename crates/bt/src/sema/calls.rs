@@ -714,7 +714,11 @@ impl Analyzer<'_> {
         self.arity("reg", args, 1, 1, span)?;
         let name = self.literal("reg", &args[0], span)?;
         if !self.probe.context.registers {
-            let kind = self.probe.context.kind.name();
+            let context = self.probe.context;
+            let kind = match (context.kind, &context.probe_name) {
+                (ContextKind::Special, Some(name)) => name,
+                _ => context.kind.name(),
+            };
             return self.error(span, format!("reg can not be used with \"{kind}\" probes"));
         }
         match crate::arch::Arch::native().register(&name) {

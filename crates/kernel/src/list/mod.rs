@@ -169,8 +169,7 @@ impl Lister<'_> {
                 continue;
             }
             for (name, tracepoint) in types.raw_tracepoints_in_full(|name| names.matches(name)) {
-                let arguments =
-                    tracepoint.params.iter().map(|param| argument(types, param.ty, param.name)).collect();
+                let arguments = tracepoint.params.iter().map(|param| argument(types, param.ty, param.name)).collect();
                 found.push(self.probe(&format!("{module}:{name}"), arguments));
             }
         }
