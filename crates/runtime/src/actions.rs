@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kernel::{Map, MappedArray, clock};
-use object::plan::{Action, MapView, Plan, Severity};
+use object::plan::{Action, Attach, MapView, Plan, Severity};
 use view::{Encoding, Entry, Output, Source, TextKind};
 
 use crate::decode::u64_at;
@@ -126,7 +126,8 @@ impl<'p> Actor<'p> {
             Action::Exit => {
                 let code = prepared.fields(record).next().map_or(0, |field| u64_at(field.bytes, 0));
                 self.exit = Some(code as i32);
-                self.ignores_rest = true;
+                // An iterator is at its other objects in the same pass.
+                self.ignores_rest = !self.plan.probes.iter().any(|p| matches!(p.attach, Attach::Iter { .. }));
             }
         }
         !self.output.is_closed()

@@ -91,7 +91,9 @@ impl Lowering<'_, '_, '_> {
         };
         let key = self.key(map, key, 0);
         let value = self.lookup(self.ir_map(map), key);
-        self.found_or(value, |l, ptr| l.b.load(MemType::U64, ptr, 0),
+        self.found_or(
+            value,
+            |l, ptr| l.b.load(MemType::U64, ptr, 0),
             |l| {
                 l.report_missing("map_lookup_elem");
                 l.b.iconst(0)

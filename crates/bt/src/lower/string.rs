@@ -356,7 +356,8 @@ impl Lowering<'_, '_, '_> {
             return self.b.iconst(1);
         }
         let size = storage::size_of(&haystack.ty, self.session.catalog);
-        let longest = text.as_ref().map_or_else(|| storage::size_of(&needle.ty, self.session.catalog), |t| t.len() as u32);
+        let longest =
+            text.as_ref().map_or_else(|| storage::size_of(&needle.ty, self.session.catalog), |t| t.len() as u32);
         // Comparisons that start near the end run into the zeros after it.
         let base = self.scratch(size + longest.next_multiple_of(8));
         self.write(haystack, &haystack.ty, base, 0);

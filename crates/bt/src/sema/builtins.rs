@@ -19,8 +19,8 @@ const MAX_LIMIT: u32 = 1024;
 /// Builtins that a script can name, for suggestions.
 pub(super) const NAMES: &[&str] = &[
     "pid", "tid", "uid", "gid", "nsecs", "elapsed", "cpu", "comm", "curtask", "rand", "cgroup", "ctx", "args",
-    "retval", "func", "probe", "numaid", "username", "kstack", "ustack", "cpid", "jiffies", "ncpus", "usermode", "ppid", "pcomm",
-    "arg0", "arg1", "arg2", "arg3", "arg4", "arg5",
+    "retval", "func", "probe", "numaid", "username", "kstack", "ustack", "cpid", "jiffies", "ncpus", "usermode",
+    "ppid", "pcomm", "arg0", "arg1", "arg2", "arg3", "arg4", "arg5",
 ];
 
 impl Analyzer<'_> {
