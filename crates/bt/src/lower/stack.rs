@@ -16,7 +16,7 @@ const EFAULT: i64 = -14;
 const EEXIST: i64 = -17;
 
 /// Stacks that the stack map keeps apart; each takes 8 bytes a frame.
-const STACK_ENTRIES: u32 = 8192;
+const STACK_ENTRIES: u32 = 4096;
 /// The most that the kernel walks (`kernel.perf_event_max_stack`), unless configured.
 const STACK_FRAMES: u32 = 127;
 const STACK_BYTES: u32 = STACK_FRAMES * 8;
