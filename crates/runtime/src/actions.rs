@@ -64,7 +64,8 @@ impl<'p> Actor<'p> {
         }
     }
 
-    /// Carries out one record. False once nobody reads the output any more.
+    /// Carries out one record. False once nobody reads the output any more, and after what may have taken long:
+    /// signals are to be looked at before the next.
     pub fn handle(&mut self, record: &[u8]) -> bool {
         if self.ignores_rest {
             return true;
@@ -130,7 +131,7 @@ impl<'p> Actor<'p> {
                 self.ignores_rest = !self.plan.probes.iter().any(|p| matches!(p.attach, Attach::Iter { .. }));
             }
         }
-        !self.output.is_closed()
+        !matches!(event.action, Action::System { .. } | Action::Cat { .. }) && !self.output.is_closed()
     }
 
     /// Shows a map of the plan.

@@ -16,6 +16,8 @@ const FULL: i64 = -7;
 /// Watches the counters that programs add to.
 pub struct Report {
     lost_so_far: u64,
+    /// Events that arrived but were not handled, since the user was last told.
+    unhandled: u64,
     looked: Instant,
     /// How often what each slot counts had happened when the user was last told.
     told: Vec<u64>,
@@ -23,7 +25,7 @@ pub struct Report {
 
 impl Report {
     pub fn new(plan: &Plan) -> Report {
-        Report { lost_so_far: 0, looked: Instant::now(), told: vec![0; plan.counter_meanings.len()] }
+        Report { lost_so_far: 0, unhandled: 0, looked: Instant::now(), told: vec![0; plan.counter_meanings.len()] }
     }
 
     /// Whether it is time to look again; then the next time is a second later.
@@ -35,14 +37,20 @@ impl Report {
         due
     }
 
+    /// Counts events that arrived but were not handled.
+    pub fn lose(&mut self, events: u64) {
+        self.unhandled += events;
+    }
+
     /// Events lost since the last call.
     pub fn newly_lost(&mut self, plan: &Plan, counters: Option<&MappedArray>) -> u64 {
-        let Some(counters) = counters else { return 0 };
+        let unhandled = std::mem::take(&mut self.unhandled);
+        let Some(counters) = counters else { return unhandled };
         let slots = plan.counter_meanings.iter().enumerate().filter(|(_, c)| **c == Counter::LostEvents);
         let lost: u64 = slots.filter_map(|(slot, _)| counters.read_u64(slot)).sum();
         let new = lost.saturating_sub(self.lost_so_far);
         self.lost_so_far = lost;
-        new
+        new + unhandled
     }
 
     /// Warns of everything else that was counted: when it first happens, and at the end how often it

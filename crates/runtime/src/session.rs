@@ -318,7 +318,12 @@ impl Session<'_> {
             let actor = &mut self.actor;
             let count = ring.drain(BATCH, |record| actor.handle(record));
             let again = !signalled || self.signals.next().is_none();
-            if count == 0 || !again || self.actor.output.is_closed() || Instant::now() > deadline {
+            if count == 0 || !again || self.actor.output.is_closed() {
+                break;
+            }
+            if Instant::now() > deadline {
+                // What END sends comes after all this.
+                self.report.lose(ring.drain(usize::MAX, |_| true) as u64);
                 break;
             }
         }
