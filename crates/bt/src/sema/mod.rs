@@ -5,6 +5,7 @@
 //! programs are analyzed again and again until no type changes; only the last
 //! round reports.
 
+mod addresses;
 mod builtins;
 mod calls;
 mod conversion;
