@@ -206,7 +206,14 @@ impl<'f> Builder<'f> {
         self.branch_args(cond, then, &[], otherwise, &[]);
     }
 
-    pub fn branch_args(&mut self, cond: Value, then: Block, then_args: &[Value], otherwise: Block, otherwise_args: &[Value]) {
+    pub fn branch_args(
+        &mut self,
+        cond: Value,
+        then: Block,
+        then_args: &[Value],
+        otherwise: Block,
+        otherwise_args: &[Value],
+    ) {
         self.push(InstData::Branch {
             cond,
             then: BlockCall { block: then, args: then_args.to_vec() },
