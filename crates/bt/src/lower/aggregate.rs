@@ -38,21 +38,7 @@ impl Lowering<'_, '_, '_> {
         match key {
             Some(key) => {
                 let key = self.key(map, key, 0);
-                let found = self.lookup(ir_map, key);
-                let there = self.b.compare_imm(Cond::Ne, found, 0);
-                let yes = self.b.create_block();
-                let no = self.b.create_block();
-                let after = self.b.create_block();
-                self.b.branch(there, yes, no);
-                self.b.switch_to(yes);
-                let ptr = self.b.non_null(found);
-                self.add(aggregate, ptr, value, None);
-                self.b.jump(after, &[]);
-                self.b.switch_to(no);
-                let first = self.first(aggregate, value);
-                self.update(map, key, first, span);
-                self.b.jump(after, &[]);
-                self.b.switch_to(after);
+                self.add_or_insert(map, key, aggregate, value, span);
             }
             None => {
                 let zero = self.b.iconst(0);
@@ -133,6 +119,26 @@ impl Lowering<'_, '_, '_> {
         ptr
     }
 
+    /// Adds to the element of `key`, or makes it with `value` as its first.
+    fn add_or_insert(&mut self, map: MapId, key: Value, aggregate: Aggregate, value: Value, span: Span) {
+        let ir_map = self.ir_map(map);
+        let found = self.lookup(ir_map, key);
+        let there = self.b.compare_imm(Cond::Ne, found, 0);
+        let yes = self.b.create_block();
+        let no = self.b.create_block();
+        let after = self.b.create_block();
+        self.b.branch(there, yes, no);
+        self.b.switch_to(yes);
+        let ptr = self.b.non_null(found);
+        self.add(aggregate, ptr, value, None);
+        self.b.jump(after, &[]);
+        self.b.switch_to(no);
+        let first = self.first(aggregate, value);
+        self.update(map, key, first, span);
+        self.b.jump(after, &[]);
+        self.b.switch_to(after);
+    }
+
     fn add_to_bucket(&mut self, map: MapId, aggregate: Aggregate, key: Option<&Expr>, value: Value, span: Span) {
         let one = self.b.iconst(1);
         let ir_map = self.ir_map(map);
@@ -142,21 +148,7 @@ impl Lowering<'_, '_, '_> {
                 let key = self.key(map, key, 8);
                 let bucket = self.bucket(aggregate, value);
                 self.b.store(MemType::U64, key, bytes as i32, bucket);
-                let found = self.lookup(ir_map, key);
-                let there = self.b.compare_imm(Cond::Ne, found, 0);
-                let yes = self.b.create_block();
-                let no = self.b.create_block();
-                let after = self.b.create_block();
-                self.b.branch(there, yes, no);
-                self.b.switch_to(yes);
-                let ptr = self.b.non_null(found);
-                self.add(aggregate, ptr, one, None);
-                self.b.jump(after, &[]);
-                self.b.switch_to(no);
-                let first = self.first(aggregate, one);
-                self.update(map, key, first, span);
-                self.b.jump(after, &[]);
-                self.b.switch_to(after);
+                self.add_or_insert(map, key, aggregate, one, span);
             }
             None => {
                 let bucket = self.bucket(aggregate, value);
