@@ -53,5 +53,7 @@ pub use ring::Ring;
 pub use security::{active_lsms, lockdown};
 pub use signals::{Signals, ignore_sigpipe};
 pub use spawn::{Child, ExitStatus};
-pub use sys::{Poll, is_root, kernel_release, kernel_version, kill, memlock_limit, pidfd_open, timerfd};
+pub use sys::{
+    Poll, is_root, kernel_release, kernel_version, kill, memlock_limit, pidfd_open, raise_open_files_limit, timerfd,
+};
 pub use verdict::Verdict;

@@ -245,6 +245,19 @@ pub fn memlock_limit() -> Result<(u64, u64), Errno> {
     Ok((limit.rlim_cur, limit.rlim_max))
 }
 
+/// Raises our limit on open files as far as it may go without privilege; each link is one or
+/// more. A limit that cannot be raised shows as `EMFILE` where it is met.
+pub fn raise_open_files_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is live and writable.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
 /// Lifts the limit on locked memory, which before Linux 5.11 counts maps and
 /// programs. False if it was lifted already or may not be.
 pub(crate) fn lift_memlock_limit() -> bool {

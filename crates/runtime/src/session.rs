@@ -30,6 +30,9 @@ pub struct Outcome {
     pub timings: Timings,
 }
 
+/// From so many probes on, their links may be more than the usual 1024 open files.
+const MANY_PROBES: usize = 100;
+
 /// Records handled between two looks at signals.
 const BATCH: usize = 4096;
 
@@ -170,6 +173,9 @@ impl Session<'_> {
 
     /// Attaches what is to be attached, in the order of the plan.
     fn attach_all(&mut self) -> Result<Vec<Link>, Error> {
+        if self.plan.probes.len() > MANY_PROBES {
+            kernel::raise_open_files_limit();
+        }
         // Opened by the first tracepoint: other probes do not need tracefs.
         let tracefs = OnceCell::new();
         let tracepoint_id = |category: &str, name: &str| {
