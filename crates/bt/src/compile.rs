@@ -1,5 +1,7 @@
 //! The front door: a script's text → IR and a session plan.
 
+use std::time::{Duration, Instant};
+
 use object::SourceSpan;
 use object::plan::{Plan, Probe};
 
@@ -19,12 +21,16 @@ pub struct Compiled {
     /// The settings that hold: those given, then the script's.
     pub config: Config,
     pub warnings: Vec<Diagnostic>,
+    /// How long each phase took, in order.
+    pub phases: Vec<(&'static str, Duration)>,
 }
 
 /// Compiles a script for the machine that `host` describes. `name` is what messages
 /// and line information call it.
 pub fn compile(name: &str, text: &str, host: &dyn Host, options: &Options) -> Result<Compiled, Vec<Diagnostic>> {
+    let mut phases = Phases::start();
     let (script, mut warnings) = parser::parse(text, &ParseOptions { positional: &options.params });
+    phases.end("parse");
     stop_at_errors(&mut warnings)?;
     let mut options = options.clone();
     warnings.extend(configure(&script, &mut options));
@@ -54,10 +60,12 @@ pub fn compile(name: &str, text: &str, host: &dyn Host, options: &Options) -> Re
         return Err(vec![Diagnostic::error(import.span, "imports are not supported yet")]);
     }
     let planned = sites::plan(&probe_items, &clauses, &catalog, &options)?;
+    phases.end("resolve");
     let sema_sites: Vec<sema::Site<'_>> =
         planned.iter().map(|s| sema::Site { probe: s.probe, context: &s.context }).collect();
     let (tree, found) = sema::analyze(&decls, &sema_sites, &catalog, &options)?;
     warnings.extend(found);
+    phases.end("types");
 
     let source = object::Source { name: name.to_owned(), text: text.to_owned() };
     let inputs = planned
@@ -84,7 +92,27 @@ pub fn compile(name: &str, text: &str, host: &dyn Host, options: &Options) -> Re
         counter_meanings: output.counter_meanings,
         ..Plan::default()
     };
-    Ok(Compiled { module: output.module, plan, config: options.config, warnings })
+    phases.end("lower");
+    Ok(Compiled { module: output.module, plan, config: options.config, warnings, phases: phases.ended })
+}
+
+/// How long the phases of a compilation took.
+struct Phases {
+    since: Instant,
+    ended: Vec<(&'static str, Duration)>,
+}
+
+impl Phases {
+    fn start() -> Phases {
+        Phases { since: Instant::now(), ended: Vec::with_capacity(4) }
+    }
+
+    /// What was done since the last phase ended is this one.
+    fn end(&mut self, phase: &'static str) {
+        let now = Instant::now();
+        self.ended.push((phase, now - self.since));
+        self.since = now;
+    }
 }
 
 /// All attachments of all programs, in the order in which they are to be made.

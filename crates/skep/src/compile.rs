@@ -116,14 +116,15 @@ pub fn compile(
         print(&bt::print_script(&tree));
         return Ok(Outcome::Shown);
     }
-    let compiled = timings.time("front end", || bt::compile(&script.name, &script.text, host, options));
-    let Compiled { mut module, mut plan, config, warnings } = match compiled {
+    let compiled = bt::compile(&script.name, &script.text, host, options);
+    let Compiled { mut module, mut plan, config, warnings, phases } = match compiled {
         Ok(compiled) => compiled,
         Err(diagnostics) => {
             show(script, &diagnostics, args);
             return Ok(Outcome::Wrong);
         }
     };
+    phases.iter().for_each(|(phase, took)| timings.add(phase, *took));
     show(script, &warnings, args);
     if args.emit == Some(Stage::Ir) {
         print(&module.to_string());
