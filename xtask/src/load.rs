@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 const PATHS: u64 = 16;
 
 pub fn run(args: &[String]) -> Result<bool> {
-    let [kind, count] = args else { bail!("usage: xtask load getppid|openat|kill COUNT") };
+    let [kind, count] = args else { bail!("usage: xtask load getppid|openat|kill|umask COUNT") };
     let count: u64 = count.parse().context("COUNT is a number")?;
     match kind.as_str() {
         "getppid" => (0..count).for_each(|_| {
@@ -16,6 +16,12 @@ pub fn run(args: &[String]) -> Result<bool> {
             let paths: Vec<String> = (0..PATHS).map(|n| format!("/nowhere/to/be/found/{n}")).collect();
             for path in paths.iter().cycle().take(count as usize) {
                 std::hint::black_box(std::fs::File::open(path).is_ok());
+            }
+        }
+        "umask" => {
+            for _ in 0..count {
+                // SAFETY: it takes any mask and cannot fail; this process makes no files.
+                unsafe { libc::umask(0o22) };
             }
         }
         "kill" => {
