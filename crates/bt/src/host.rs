@@ -29,6 +29,8 @@ pub trait Host {
     fn user_symbols(&self, path: &std::path::Path, pattern: &str) -> Result<Vec<UserSymbol>, HostError>;
     /// File offset of a virtual address in a binary.
     fn file_offset(&self, path: &std::path::Path, address: u64) -> Result<u64, HostError>;
+    /// Whether a binary's addresses are known only once it runs (PIE, shared libraries).
+    fn is_position_independent(&self, path: &std::path::Path) -> Result<bool, HostError>;
     /// USDT probes of a binary whose provider and name match.
     fn usdt_probes(&self, path: &std::path::Path, provider: &str, name: &str) -> Result<Vec<UsdtProbe>, HostError>;
     /// Files that a process has mapped executable.

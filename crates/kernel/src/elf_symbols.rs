@@ -118,6 +118,14 @@ impl Binary {
         for_class!(self, build_id)
     }
 
+    /// Whether the file is loaded at an address that is chosen when it runs (`ET_DYN`), so that its
+    /// symbols' addresses are only offsets from there.
+    pub fn is_position_independent(&self) -> bool {
+        const ET_DYN: u16 = 3;
+        // `e_type` stands at the same place in files of both classes.
+        self.bytes().get(16..18).is_some_and(|kind| kind == ET_DYN.to_ne_bytes())
+    }
+
     /// What of the file is loaded where.
     pub(crate) fn segments(&self) -> Result<Vec<Segment>, Error> {
         for_class!(self, segments)

@@ -144,6 +144,10 @@ impl Host for LiveHost {
         Binary::open(path).and_then(|binary| binary.file_offset(address)).map_err(host_error)
     }
 
+    fn is_position_independent(&self, path: &Path) -> Result<bool, HostError> {
+        Binary::open(path).map(|binary| binary.is_position_independent()).map_err(host_error)
+    }
+
     fn usdt_probes(&self, path: &Path, provider: &str, name: &str) -> Result<Vec<UsdtProbe>, HostError> {
         let sites = kernel::usdt::sites(path, &Glob::new(provider), &Glob::new(name)).map_err(host_error)?;
         Ok(sites

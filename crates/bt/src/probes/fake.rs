@@ -66,6 +66,9 @@ impl Host for Machine {
     fn file_offset(&self, _: &Path, address: u64) -> Result<u64, HostError> {
         Ok(address - 0x400_000)
     }
+    fn is_position_independent(&self, _: &Path) -> Result<bool, HostError> {
+        Ok(false)
+    }
     fn usdt_probes(&self, path: &Path, provider: &str, name: &str) -> Result<Vec<UsdtProbe>, HostError> {
         let known = [("p", "start"), ("p", "stop"), ("q", "start")];
         let matching = known.iter().filter(|(p, n)| glob(provider, p) && glob(name, n));

@@ -637,6 +637,17 @@ impl Analyzer<'_> {
         let Some(binary) = self.probe.context.binary.clone() else {
             return self.error(span, "uaddr can only be used with u(ret)probes and usdt probes");
         };
+        match self.catalog.host.is_position_independent(&binary) {
+            Ok(false) => {}
+            Ok(true) => {
+                let message = format!(
+                    "uaddr() cannot tell addresses of {}: it is position-independent, they are chosen when it runs",
+                    binary.display()
+                );
+                return self.error(span, message);
+            }
+            Err(e) => return self.host_error(span, e),
+        }
         match self.catalog.host.user_symbols(&binary, &symbol) {
             Ok(found) => match found.first() {
                 Some(found) => {

@@ -106,6 +106,9 @@ impl Host for Machine {
     fn file_offset(&self, _: &Path, address: u64) -> Result<u64, HostError> {
         Ok(address.wrapping_sub(0x400_000))
     }
+    fn is_position_independent(&self, _: &Path) -> Result<bool, HostError> {
+        Ok(false)
+    }
     fn usdt_probes(&self, path: &Path, provider: &str, name: &str) -> Result<Vec<UsdtProbe>, HostError> {
         let site = |offset, args: &str| UsdtProbe {
             path: path.to_owned(),
